@@ -1,0 +1,21 @@
+"""What a person runs or schedules. Importing it sets how Prefect's own server is started, before Prefect reads it."""
+
+import os
+
+EPHEMERAL_SERVER = {
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+"""For the server that Prefect starts by itself when PREFECT_API_URL is not set. Its defaults write every event of a
+task run in a transaction of its own, and a subflow then waits seconds for SQLite's lock; in batches, tenths."""
+
+for _name, _value in EPHEMERAL_SERVER.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,88 @@
+"""The `campaign` flow: plan, pool, shards × rounds, grade, report."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from prefect import flow, unmapped
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.flows import Flow
+
+from flows.progress import progress_artifact
+from flows.reason import reason
+from flows.steps import Round, generate_trajectories, grade
+from infra.event_loop_runner import EventLoopTaskRunner, finished
+from tasks.books import Books
+from tasks.campaign_file import Campaign
+from tasks.draw import pool_draw
+from tasks.generate import IncompleteError
+from tasks.grade_shard import owed_verdicts
+from tasks.plan import POOL_TASKS
+from tasks.record import write_record, write_report
+from tasks.report import report
+from tasks.status import status
+from tasks.table_text import as_markdown
+from tasks.workbench import Workbench, open_workbench
+
+STARTS = 2
+"""Subflow runs that may be starting at once: Prefect's SQLite answers more with 503."""
+
+
+@flow(name="campaign", flow_run_name="{campaign.name}", task_runner=EventLoopTaskRunner(), persist_result=False)
+async def campaign(campaign: Campaign) -> None:
+    """Run a campaign, or what is missing of it.
+
+    Raises:
+        IncompleteError: something failed; what finished is stored, the report says what is missing.
+        CampaignError: the file names something that is not there.
+        EngineError: the engine can not be used.
+        StoreError: the store can not be used.
+    """
+    async with open_workbench(campaign) as bench:
+        await asyncio.to_thread(write_record, bench.plan)
+        starts = asyncio.Semaphore(STARTS)
+        async with progress_artifact(bench), asyncio.TaskGroup() as shards:
+            for shard in range(len(bench.plan.shards)):
+                shards.create_task(_shard(bench, shard, starts))
+        await bench.trajectories.commit()
+        await asyncio.to_thread(bench.consolidate)
+    books = await asyncio.to_thread(Books, bench.plan)
+    lines = report(books)
+    await asyncio.to_thread(write_report, bench.plan, lines)
+    await acreate_markdown_artifact(as_markdown(bench.plan, lines), key="report", description=campaign.name)
+    if not (state := status(books)).complete:
+        raise IncompleteError(state.what_is_missing())
+
+
+async def _shard(bench: Workbench, shard: int, starts: asyncio.Semaphore) -> None:
+    """Fill the pool of a shard's problems, take every method through its rounds, grade. What fails is in the store."""
+    plan = bench.plan
+    pool = plan.campaign.pool
+    draws = {
+        (problem, 0): [pool_draw(bench.plan, problem, number) for number in range(pool)]
+        for problem in plan.shards[shard]
+    }
+    round = Round(bench, shard, max((len(method.rounds) for method in plan.reasoning), default=1) - 1, draws)
+    step = min(pool, POOL_TASKS)
+    owed = sorted({k % step for k in round.owed()})
+    if owed:
+        await finished(generate_trajectories.map(owed, f"pool s{shard:02d} r1", unmapped(round), step))
+    due = [method.name for method in plan.reasoning if not bench.all_committed(method, plan.shards[shard])]
+    await asyncio.gather(*(_start(reason, starts, plan.campaign, name, shard) for name in due))
+    if any(owed_verdicts(bench, problem) for problem in plan.shards[shard]):
+        await finished([grade.submit(shard, bench)])
+
+
+async def _start(subflow: Flow[..., Coroutine[Any, Any, None]], starts: asyncio.Semaphore, *arguments: object) -> None:
+    """Run a subflow; only as many as there are `starts` are between their call and their running."""
+    await starts.acquire()
+    waiting = [starts]
+
+    async def is_running(*_: object, **__: object) -> None:
+        if waiting:
+            waiting.pop().release()
+
+    try:
+        await subflow.with_options(on_running=[is_running])(*arguments, return_state=True)
+    finally:
+        await is_running()

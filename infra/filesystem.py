@@ -1,0 +1,81 @@
+"""Where files live: `s3://…`, a local folder, or whatever else fsspec can open."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class StoreError(Exception):
+    """The store can not be read or written. The text says what, where, and what to do."""
+
+
+def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of a URI and the path in it. Listings are never cached: other processes write too."""
+    protocol = uri.split("://", 1)[0] if "://" in uri else "file"
+    options = {"use_listings_cache": False, "skip_instance_cache": True} if protocol != "file" else {}
+    filesystem = fsspec.filesystem(protocol, **options)
+    return filesystem, str(filesystem._strip_protocol(uri))
+
+
+def create_file(filesystem: fsspec.AbstractFileSystem, path: str, data: bytes) -> None:
+    """Write a new file whole or not at all, never over another.
+
+    Raises:
+        FileExistsError: a file of that name is there.
+        OSError: the store refused.
+    """
+    if isinstance(filesystem, LocalFileSystem):
+        _create_local(Path(path), data)
+        return
+    try:
+        filesystem.pipe_file(path, data, mode="create", chunksize=1 << 30)
+    except OSError as error:
+        if "PreconditionFailed" in f"{error!r} {error.__cause__!r}" or getattr(error, "errno", None) == 17:
+            raise FileExistsError(path) from error
+        raise
+
+
+def _create_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_error(error: BaseException) -> str:
+    """What an error of a filesystem or of Parquet says, on one line."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def refusal(verb: str, path: str, error: Exception) -> StoreError:
+    """A `StoreError` that says what could not be done, where, why, and what to do."""
+    return StoreError(f"store: can not {verb} {path}: {read_error(error)}; {_remedy(error)}")
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == 28:
+        return "free some space, then run the campaign again: what was committed is kept"
+    if isinstance(error, PermissionError):
+        return "give these credentials the right to list, read and write there"
+    if isinstance(error, FileNotFoundError):
+        return "make the bucket or folder, or correct `store` in the campaign file"
+    return "see to the store, then run the campaign again: what was committed is kept"

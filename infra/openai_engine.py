@@ -1,0 +1,455 @@
+"""Chats completed by OpenAI-compatible servers over HTTP: vLLM first, one or many replicas."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
+import openai
+import stamina
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import from_json
+
+from infra.engine import Chat, Completion, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
+from infra.replicas import Replicas
+from infra.sampler import Sampler
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_SECONDS = 4.0
+"""Idle connections are dropped before vLLM drops them (5 s): no request is sent into a closing one."""
+CONTROL_SECONDS = 60.0
+"""Longest wait for /v1/models and /tokenize, which generate nothing."""
+TOKENIZE_IN_FLIGHT = 16
+"""Prompts counted at once: bounded apart from generations, which can hold their places for hours."""
+
+QUOTED = 300
+"""Characters of a server's own words that an error repeats."""
+NO_KEY = "EMPTY"
+OPEN, CLOSE = "<think>", "</think>"
+
+TRANSIENT = (Overloaded, Unreachable, Stalled)
+BROKEN = (openai.APIConnectionError, httpx2.HTTPError, httpx2.StreamError, aiohttp.ClientError, OSError)
+"""What a connection that failed or broke off raises, from whichever layer noticed."""
+
+T = TypeVar("T")
+
+
+class OpenAISettings(BaseModel):
+    """Where the servers are, and how patiently they are asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["openai"] = "openai"
+    urls: tuple[str, ...] = Field(description="base URLs of equal servers, each with its /v1")
+    in_flight: int = Field(default=64, ge=1, description="requests on the wire at once, over all servers together")
+    tries: int = Field(default=5, ge=1, description="attempts a request, the first included")
+    connect_seconds: float = Field(default=10, gt=0, description="longest wait for a connection")
+    first_token_seconds: float = Field(
+        default=600, gt=0, description="longest wait for the first token, queue included"
+    )
+    between_tokens_seconds: float = Field(default=120, gt=0, description="longest silence between two tokens")
+    window: int | None = Field(
+        default=None, ge=1, description="tokens of prompt and answer together; absent: what the server states"
+    )
+    api_key_env: str = Field(
+        default="PACORE_API_KEY",
+        min_length=1,
+        description="name of the environment variable that holds the API key",
+    )
+
+    @field_validator("urls")
+    @classmethod
+    def _usable(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if not urls:
+            raise ValueError("no server given; list at least one base URL, such as http://localhost:8000/v1")
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{url!r} is no base URL; write it like http://localhost:8000/v1")
+            if parts.username or parts.password or parts.query or parts.fragment:
+                raise ValueError(
+                    f"the URL of {parts.hostname} holds more than host and path, and would be stored with "
+                    "every trajectory; a key belongs in the environment variable that api_key_env names"
+                )
+        return tuple(url.rstrip("/") for url in urls)
+
+
+class OpenAIEngine:
+    """Completes chats on OpenAI-compatible servers. See `infra.engine.Engine` for the methods.
+
+    Every attempt is one streamed request for one answer. What may pass (overload, a lost connection, silence)
+    is tried again, on another server where there is one; what stays wrong is raised at once.
+    """
+
+    def __init__(self, settings: OpenAISettings) -> None:
+        self.settings = settings
+        self._key = os.environ.get(settings.api_key_env) or NO_KEY
+        self._timeout = httpx2.Timeout(None, connect=settings.connect_seconds)
+        limits = httpx2.Limits(
+            max_connections=settings.in_flight + TOKENIZE_IN_FLIGHT + len(settings.urls),
+            keepalive_expiry=KEEPALIVE_SECONDS,
+        )
+        # The SDK's aiohttp transport: httpx2's own pool costs CPU in proportion to the connections it holds.
+        self._http = openai.DefaultAioHttpClient(limits=limits, timeout=self._timeout)
+        self._clients = {url: self._client(url) for url in settings.urls}
+        self._replicas = Replicas(settings.urls)
+        self._generations = asyncio.Semaphore(settings.in_flight)
+        self._countings = asyncio.Semaphore(TOKENIZE_IN_FLIGHT)
+        self._limits: dict[str, dict[str, int | None]] = {}  # url → model → max_model_len
+        self._talks: set[_Patience] = set()
+        self._closed = False
+
+    def _client(self, url: str) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            base_url=url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=self._http
+        )
+
+    async def check(self, sampler: Sampler) -> None:
+        """Ask every server for its models. Servers that do not answer are passed over unless none does."""
+        errors = [e for e in await asyncio.gather(*map(self._learn, self.settings.urls)) if e]
+        refused = next((e for e in errors if isinstance(e, Rejected)), None)
+        if refused or len(errors) == len(self.settings.urls):
+            raise refused or errors[0]
+        for error in errors:
+            log.warning("%s", error)
+        for url, limits in self._limits.items():
+            if sampler.model not in limits:
+                raise self._error(404, None, url, sampler.model)
+
+    async def _learn(self, url: str) -> EngineError | None:
+        """Remember the models that a server serves; return why it could not be asked."""
+        try:
+            async with self._talk(url, None):
+                answer = await self._clients[url].get("/models", cast_to=object)
+        except EngineError as error:
+            self._replicas.failed(url)
+            return error
+        cards = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(cards, list):
+            return self._error(404, None, url, None)
+        self._limits[url] = {card.get("id"): card.get("max_model_len") for card in cards}
+        return None
+
+    async def window(self, sampler: Sampler) -> int:
+        """`engine.window` where it is set, else the smallest limit that a server states."""
+        if self.settings.window:
+            return self.settings.window
+        if not self._limits:
+            await self.check(sampler)
+        stated = [n for limits in self._limits.values() if (n := limits.get(sampler.model))]
+        if not stated:
+            raise Rejected(
+                f"{', '.join(self._limits)} does not state how many tokens {sampler.model!r} can hold: "
+                "set engine.window"
+            )
+        return min(stated)
+
+    async def count_tokens(self, chat: Chat, sampler: Sampler) -> int:
+        """What the server's /tokenize counts; where it has none, `at_most_tokens`."""
+        return await self._persist(chat, self._countings, partial(self._tokenize, chat, sampler))
+
+    async def _tokenize(self, chat: Chat, sampler: Sampler, url: str, attempt: int) -> int:
+        body: dict[str, Any] = {"model": sampler.model, "messages": chat, "add_generation_prompt": True}
+        if sampler.chat_template:
+            body["chat_template_kwargs"] = sampler.chat_template
+        async with self._talk(url, sampler.model):
+            try:
+                path = f"{url.removesuffix('/v1')}/tokenize"
+                answer = await self._clients[url].post(path, cast_to=object, body=body)
+            except openai.APIStatusError as error:
+                if error.status_code not in (404, 405):
+                    raise
+                return at_most_tokens(chat, sampler)
+        if not isinstance(answer, dict) or not isinstance(answer.get("count"), int):
+            raise Rejected(f"{path} states no count: is it vLLM's?")
+        return int(answer["count"])
+
+    async def complete(self, chat: Chat, sampler: Sampler, seed: int) -> Completion:
+        """Generate one answer; an error's `attempts` says how often it was tried."""
+        body = request_body(chat, sampler, seed)
+        return await self._persist(chat, self._generations, partial(self._generate, body))
+
+    async def _generate(self, body: dict[str, Any], url: str, attempt: int) -> Completion:
+        started, began, answer = datetime.now(UTC), time.monotonic(), _Answer()
+        first, between = self.settings.first_token_seconds, self.settings.between_tokens_seconds
+        async with self._talk(url, body["model"], first, "engine.first_token_seconds") as patience:
+            async with await self._send(url, body) as stream:
+                rest = b""
+                async for data in stream.response.aiter_bytes():
+                    *lines, rest = (rest + data).split(b"\n")
+                    if answer.take(lines):
+                        patience.renew(between, "engine.between_tokens_seconds")
+                answer.take([rest])
+            return answer.completion(url, started, time.monotonic() - began, attempt)
+
+    def _send(self, url: str, body: dict[str, Any]) -> Awaitable[openai.AsyncStream[object]]:
+        """Start a streamed answer. The SDK's `create` also walks the body by its types: a third more CPU."""
+        stream = openai.AsyncStream[object]
+        path = "/chat/completions"
+        return self._clients[url].post(path, cast_to=object, body=body, stream=True, stream_cls=stream)
+
+    async def close(self) -> None:
+        """Abort what is in flight and give connections back. Callers still waiting get `Unreachable`."""
+        self._closed = True
+        for patience in self._talks:
+            if not patience.timer.expired():
+                patience.timer.reschedule(0)
+        await asyncio.sleep(0)
+        await self._http.aclose()
+
+    async def _persist(self, chat: Chat, gate: asyncio.Semaphore, ask: Callable[[str, int], Awaitable[T]]) -> T:
+        """Ask one server after the other until one answers; what may not pass is raised at once.
+
+        Between attempts pass 1, 3, 9, 27 seconds, each and up to one more by chance. The gate is held only
+        while a request is on the wire, not in between.
+        """
+        prompt = json.dumps(chat).encode() if len(self.settings.urls) > 1 else b""
+        tried: Counter[str] = Counter()
+        async for turn in stamina.retry_context(
+            on=self._may_pass,
+            attempts=self.settings.tries,
+            timeout=None,
+            wait_initial=1,
+            wait_exp_base=3,
+            wait_max=60,
+        ):
+            with turn:
+                async with gate:
+                    url = self._replicas.choose(prompt, tried)
+                    tried[url] += 1
+                    try:
+                        return await ask(url, turn.num)
+                    except EngineError as error:
+                        error.attempts = turn.num
+                        if isinstance(error, TRANSIENT):
+                            self._replicas.failed(url)
+                        raise
+        raise AssertionError("stamina raises the last error")
+
+    def _may_pass(self, error: Exception) -> bool:
+        return isinstance(error, TRANSIENT) and not self._closed
+
+    @asynccontextmanager
+    async def _talk(
+        self, url: str, model: str | None, seconds: float = CONTROL_SECONDS, setting: str = "no setting"
+    ) -> AsyncIterator["_Patience"]:
+        """Bound the silence of a server and turn whatever goes wrong into one of our errors."""
+        if self._closed:
+            raise Unreachable("the engine was closed")
+        patience = _Patience(asyncio.timeout(None))
+        self._talks.add(patience)
+        try:
+            async with patience.timer:
+                patience.renew(seconds, setting)
+                yield patience
+        except TimeoutError:
+            if self._closed:
+                raise Unreachable("the engine was closed") from None
+            raise Stalled(
+                f"{url} sent nothing for {patience.seconds:g} s ({patience.setting}): see whether it hangs, "
+                "or allow it more time"
+            ) from None
+        except openai.APIStatusError as error:
+            raise self._error(error.status_code, error.body, url, model) from None
+        except _Broken as error:
+            raise self._error(error.status, error.said, url, model) from None
+        except BROKEN as error:
+            why = error.__cause__ or error
+            said = self._quote(str(why) or type(why).__name__)
+            raise Unreachable(f"{url} cannot be reached or broke off: {said}; see whether it runs") from error
+        finally:
+            self._talks.discard(patience)
+
+    def _error(self, status: int | None, said: object, url: str, model: str | None) -> EngineError:
+        """What a server's status and words mean. No status: a stream that broke."""
+        quote = self._quote(said.get("message", said) if isinstance(said, dict) else said)
+        match status:
+            case None:
+                return Unreachable(f"{url} broke off in the middle: {quote}; see its log")
+            case 400 if _too_long(said):
+                return TooLong(f"{url}: prompt and answer exceed the window of {model!r}: {quote}")
+            case 401 | 403:
+                name = self.settings.api_key_env
+                state = "is not set" if self._key == NO_KEY else "holds a key that it does not accept"
+                return Rejected(f"{url} wants an API key (HTTP {status}): the environment variable {name} {state}")
+            case 404 if model and url in self._limits:
+                served = ", ".join(self._limits[url])
+                return Rejected(f"{url} does not serve {model!r}; it serves {served}: correct sampler.model")
+            case 404 if model:
+                return Rejected(f"{url} does not serve {model!r}, or is no base URL: compare with {url}/models")
+            case 404:
+                return Rejected(f"{url} has no /models (HTTP 404): give a base URL that ends in /v1")
+            case 408 | 429 | 503:
+                return Overloaded(f"{url} has too much to do (HTTP {status}): {quote}; lower engine.in_flight")
+            case _ if 400 <= status < 500:
+                return Rejected(f"{url} refused the request (HTTP {status}): {quote}; correct the sampler")
+        return Unreachable(f"{url} failed (HTTP {status}): {quote}; see its log")
+
+    def _quote(self, said: object) -> str:
+        """A server's words on one line, short, without our key."""
+        return " ".join(str(said).replace(self._key, "***").split())[:QUOTED]
+
+
+class _Broken(Exception):
+    """A stream that cannot become an answer: the status that it states, if any, and why."""
+
+    def __init__(self, status: int | None, said: object) -> None:
+        super().__init__(said)
+        self.status, self.said = status, said
+
+
+@dataclass(eq=False)
+class _Patience:
+    """The time until a silent server counts as stalled."""
+
+    timer: asyncio.Timeout
+    seconds: float = 0.0
+    setting: str = ""
+
+    def renew(self, seconds: float, setting: str) -> None:
+        self.seconds, self.setting = seconds, setting
+        self.timer.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+@dataclass
+class _Answer:
+    """An answer as it streams in.
+
+    Chunks are read as plain JSON: the SDK's objects cost four times the CPU, once for every token.
+    """
+
+    reasoning: list[str] = field(default_factory=list)
+    content: list[str] = field(default_factory=list)
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    done: bool = False
+
+    def take(self, lines: list[bytes]) -> bool:
+        """Add what lines of the event stream hold; say whether there was any."""
+        events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        for event in events:
+            if event == b"[DONE]":
+                self.done = True
+            else:
+                self._add(event)
+        return bool(events)
+
+    def _add(self, event: bytes) -> None:
+        try:
+            chunk = from_json(event)
+            if error := chunk.get("error"):
+                code = error.get("code") if isinstance(error, dict) else None
+                raise _Broken(code if isinstance(code, int) else None, error)
+            self.usage = chunk.get("usage") or self.usage
+            for choice in chunk.get("choices") or ():
+                delta = choice.get("delta") or {}
+                if reasoning := delta.get("reasoning") or delta.get("reasoning_content"):
+                    self.reasoning.append(reasoning)
+                if content := delta.get("content"):
+                    self.content.append(content)
+                self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        except (ValueError, AttributeError) as error:
+            raise _Broken(None, f"a chunk that is no completion chunk: {event[:80]!r}") from error
+
+    def completion(self, url: str, started: datetime, seconds: float, attempt: int) -> Completion:
+        """The finished answer; raises where the stream was not one."""
+        match self.finish_reason:
+            case None:
+                raise _Broken(None, "the stream ended without a finish reason")
+            case "abort" | "error" | "cancelled":
+                raise _Broken(None, f"the server gave the generation up (finish reason {self.finish_reason!r})")
+            case "content_filter":
+                raise Rejected(f"{url} withheld the answer (finish reason 'content_filter')")
+        usage = self.usage or {}
+        if not usage and not self.done:
+            raise _Broken(None, "the stream ended before its token counts")
+        if "prompt_tokens" not in usage or "completion_tokens" not in usage:
+            raise Rejected(f"{url} states no token counts: it must support stream_options.include_usage")
+        reasoning, content = "".join(self.reasoning) or None, "".join(self.content) or None
+        if reasoning is None and content is not None:
+            reasoning, content = split_thinking(content)
+        return Completion(
+            reasoning=reasoning,
+            content=content,
+            finish_reason=self.finish_reason,
+            prompt_tokens=usage["prompt_tokens"],
+            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+            completion_tokens=usage["completion_tokens"],
+            reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
+            engine=url,
+            started=started,
+            seconds=seconds,
+            attempts=attempt,
+        )
+
+
+def _too_long(said: object) -> bool:
+    """Whether a 400 means that the window is exceeded: vLLM says so in `param`, others in code or words."""
+    if not isinstance(said, dict):
+        return False
+    return (
+        said.get("param") in ("input_tokens", "max_tokens")
+        or said.get("code") == "context_length_exceeded"
+        or "context length" in str(said.get("message"))
+    )
+
+
+def request_body(chat: Chat, sampler: Sampler, seed: int) -> dict[str, Any]:
+    """What is posted for one answer. Options that the sampler leaves open are left to the server."""
+    options: dict[str, Any] = {
+        "max_tokens": sampler.max_tokens,
+        "top_k": sampler.top_k,
+        "min_p": sampler.min_p,
+        "stop": list(sampler.stop) or None,
+        "chat_template_kwargs": sampler.chat_template or None,
+    }
+    return {
+        "model": sampler.model,
+        "messages": chat,
+        "temperature": sampler.temperature,
+        "top_p": sampler.top_p,
+        "seed": seed,
+        "n": 1,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **{name: value for name, value in options.items() if value is not None},
+    }
+
+
+def split_thinking(text: str) -> tuple[str | None, str | None]:
+    """Reasoning and content of a text that the server left whole. Only the tags between them are dropped.
+
+    The content is what follows the last `</think>` (paper, Section 2.1). A text that opens with `<think>` and
+    never closes it is all reasoning; one without tags is all content.
+    """
+    opened = text.lstrip().startswith(OPEN)
+    reasoning, close, content = text.rpartition(CLOSE)
+    if not close and not opened:
+        return None, text
+    if not close:
+        reasoning, content = text, ""
+    if opened:
+        reasoning = reasoning.replace(OPEN, "", 1)
+    return reasoning or None, content or None
+
+
+def at_most_tokens(chat: Chat, sampler: Sampler) -> int:
+    """An upper bound of a chat's tokens that asks nobody; about four times the count of English text.
+
+    A byte-level BPE never makes more tokens than there are UTF-8 bytes. For what the chat template adds: 16 a
+    message, and 512 for a default system prompt and the template's options.
+    """
+    written = json.dumps(chat, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return len(written) + 16 * len(chat) + 512 + len(json.dumps(sampler.chat_template))

@@ -1,0 +1,176 @@
+"""The campaign file: benchmark × sampler × methods × runs, in YAML."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from infra.openai_engine import OpenAISettings
+from infra.sampler import Sampler
+from tasks.method import Method, parse_method
+
+
+class CampaignError(ValueError):
+    """Something in the campaign file, or in what it names, is wrong. One line: what, where, what would be right."""
+
+
+class Fields(BaseModel):
+    """Which column of the benchmark's rows holds what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = "id"
+    problem: str = Field("problem", description="text of the question, or a chat: a list of {role, content}")
+    answer: str = "answer"
+
+
+class BenchmarkSource(BaseModel):
+    """Where the problems come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="a built-in name, or a JSONL or Parquet file: a path or URI")
+    fields: Fields = Fields()
+    instruction: str = Field(
+        "", description="appended to the question after a blank line, e.g. how to state the answer"
+    )
+    limit: int | None = Field(None, ge=1, description="only the first so many problems")
+
+
+class Overflow(BaseModel):
+    """What is done when a prompt and the room for the answer exceed the model's window."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: Literal["fail", "drop_longest", "truncate_messages"] = "fail"
+    room: int | None = Field(
+        None,
+        ge=1,
+        description="tokens kept free for the answer; absent: sampler.max_tokens, or a quarter of the window",
+    )
+
+
+class Campaign(BaseModel):
+    """One campaign. Relative paths in the file are relative to the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="letters, digits, '.', '_', '-'")
+    benchmark: Annotated[
+        BenchmarkSource, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)
+    ]
+    grader: str = Field(description="exact, math, game24, or module:function")
+    sampler: Sampler
+    engine: OpenAISettings
+    pool: int = Field(ge=1, description="first-round trajectories generated for each problem, shared by all methods")
+    methods: tuple[str | list[Any] | dict[str, Any], ...] = Field(
+        min_length=1,
+        description="presets by name, lists such as [16, 4], or {name, rounds}; see tasks/method.py",
+    )
+    store: str = Field(min_length=1, description="s3://bucket/prefix or a local folder")
+    runs: int = Field(1, ge=1, description="independent repetitions of each method on each problem")
+    template: str | None = Field(None, description="Jinja file of the synthesis prompt; absent: the paper's")
+    overflow: Overflow = Overflow()
+    quorum: float = Field(1.0, gt=0, le=1, description="share of a round's trajectories that must be there to go on")
+    shard_size: int | None = Field(None, ge=1, description="problems a shard; absent: a few dozen shards a campaign")
+    commit_seconds: float = Field(5.0, gt=0, description="finished trajectories wait at most so long to be stored")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        methods = parse_methods(self)
+        names = [method.name for method in methods]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"methods: {', '.join(sorted(twice))} given more than once; name each method once")
+        for method in methods:
+            if method.widths[0] > self.pool:
+                raise ValueError(
+                    f"pool: {self.pool} given, but {method.name} draws {method.widths[0]} in its first round; "
+                    f"set pool to at least {method.widths[0]}"
+                )
+        return self
+
+
+def parse_methods(campaign: Campaign) -> list[Method]:
+    """The campaign's methods in full. Raises ValueError."""
+    return [parse_method(method) for method in campaign.methods]
+
+
+def load_campaign(path: str | os.PathLike[str]) -> Campaign:
+    """The campaign in a YAML file.
+
+    Raises:
+        CampaignError: no such file, no YAML, or a key that is unknown, missing or wrong.
+    """
+    file = Path(path)
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CampaignError(f"{file}: {error.strerror or error}; give the path of a campaign file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CampaignError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict):
+        raise CampaignError(f"{file}: a campaign is a mapping of keys such as name, benchmark, sampler, methods")
+    try:
+        campaign = Campaign.model_validate(given)
+    except ValidationError as error:
+        raise CampaignError(f"{file}: {_explain(error)}") from error
+    return _with_absolute_paths(campaign, file.resolve().parent)
+
+
+def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
+    benchmark = campaign.benchmark
+    if "." in benchmark.path or "/" in benchmark.path:
+        benchmark = benchmark.model_copy(update={"path": _absolute(benchmark.path, folder)})
+    return campaign.model_copy(
+        update={
+            "benchmark": benchmark,
+            "store": _absolute(campaign.store, folder),
+            "template": campaign.template and _absolute(campaign.template, folder),
+        }
+    )
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return path if "://" in path else str((folder / Path(path).expanduser()).resolve())
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(_explain_one(dict(problem)) for problem in error.errors())
+
+
+def _explain_one(problem: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{where} is missing{_meaning(problem['loc'])}"
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_fields_at(problem["loc"][:-1]))
+        return f"{where} is no key; known here: {known}"
+    if problem["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where}: {problem['input']!r} given; {message[0].lower()}{message[1:]}{_meaning(problem['loc'])}"
+
+
+def _meaning(location: tuple[int | str, ...]) -> str:
+    model = _model_at(location[:-1])
+    field = model.model_fields.get(str(location[-1])) if model else None
+    return f" ({field.description})" if field and field.description else ""
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    model = _model_at(location)
+    return list(model.model_fields) if model else []
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    model: type[BaseModel] = Campaign
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return None
+        model = annotation
+    return model

@@ -1,0 +1,88 @@
+"""Generate trajectories that the store does not hold yet."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from infra.engine import Completion, EngineError, TooLong
+from infra.table import Row
+from tasks.compaction import conclusion
+from tasks.draw import Draw
+from tasks.fingerprint import seed_of
+from tasks.workbench import Workbench
+
+
+class IncompleteError(RuntimeError):
+    """Some trajectories failed; they are recorded with their errors and owed again in the next run."""
+
+
+async def generate(bench: Workbench, draws: Iterable[Draw], priority: tuple[int, ...]) -> int:
+    """Generate what is owed of the draws and return how many that was.
+
+    Only as many wait for a place in flight as there are callers, so memory does not grow with the draws.
+
+    Raises:
+        IncompleteError: some failed when their tries were used up.
+        StoreError: what was generated can not be stored.
+    """
+    owed = [draw for draw in draws if not bench.trajectories.finished(draw.id) and draw.id not in bench.given_up]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for draw in owed:
+                if running := bench.in_flight.get(draw.id):
+                    group.create_task(_wait_for(running))
+                elif not bench.trajectories.finished(draw.id):
+                    bench.in_flight[draw.id] = asyncio.Event()
+                    await bench.slots.acquire(priority)
+                    group.create_task(_generate_one(bench, draw))
+    except* Exception as errors:
+        raise errors.exceptions[0] from None
+    failed = [bench.given_up[draw.id] for draw in owed if draw.id in bench.given_up]
+    if failed:
+        raise IncompleteError(f"{len(failed)} of {len(owed)} trajectories failed, the first with: {failed[0]}")
+    return len(owed)
+
+
+async def _wait_for(running: asyncio.Event) -> None:
+    await running.wait()
+
+
+async def _generate_one(bench: Workbench, draw: Draw) -> None:
+    """Generate one trajectory in a place that the caller acquired."""
+    try:
+        await bench.add(await _trajectory(bench, draw))
+    finally:
+        bench.slots.release()
+        bench.in_flight.pop(draw.id).set()
+
+
+async def _trajectory(bench: Workbench, draw: Draw) -> Row:
+    started = datetime.now(UTC)
+    try:
+        if error := draw.error or bench.too_long.get(draw.prompt):
+            raise TooLong(error)
+        completion = await bench.engine.complete(draw.chat, bench.campaign.sampler, seed_of(draw.id))
+    except EngineError as error:
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        nothing = Completion(None, None, "error", 0, 0, 0, 0, "", started, seconds, error.attempts)
+        return trajectory_row(bench.campaign.sampler.model, draw, nothing, f"{type(error).__name__}: {error}")
+    return trajectory_row(bench.campaign.sampler.model, draw, completion, None)
+
+
+def trajectory_row(model: str, draw: Draw, completion: Completion, error: str | None) -> Row:
+    """The row of the trajectories table; compaction happens here."""
+    return {
+        "id": draw.id,
+        "problem": draw.problem,
+        "prompt": draw.prompt,
+        "round": draw.round,
+        "draw": draw.number,
+        "seed": seed_of(draw.id),
+        "model": model,
+        "message": None if error else conclusion(completion.content),
+        "references": list(draw.references),
+        "overflow": draw.overflow,
+        "error": error,
+        **asdict(completion),
+    }

@@ -1,0 +1,112 @@
+"""The plan of a campaign: its problems, what identifies its work, its shards, and what it will ask of the engine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from tasks.benchmark import Problem, load_benchmark
+from tasks.campaign_file import Campaign, CampaignError, parse_methods
+from tasks.fingerprint import fingerprint, sampler_fingerprint
+from tasks.graders import load_grader
+from tasks.method import Method
+from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
+from tasks.tables import partition_of
+
+TASK_RUNS = 2_000
+SUBFLOW_RUNS = 36
+POOL_TASKS = 32
+"""Task runs and subflow runs aimed at in a campaign: they cost CPU and, above all, writes to Prefect's database,
+so there are few, however many trajectories a task run generates. A shard's pool is filled by POOL_TASKS task runs."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a campaign will do. Deterministic: the same file and benchmark give the same plan."""
+
+    campaign: Campaign
+    problems: list[Problem]
+    methods: list[Method]
+    template: PromptTemplate
+    sampler: str
+    recipes: dict[str, str]
+    shards: list[list[Problem]]
+
+    @property
+    def partition(self) -> str:
+        """Where the store keeps this sampler's rows."""
+        return partition_of(self.sampler)
+
+    @property
+    def reasoning(self) -> list[Method]:
+        """The methods that generate beyond the pool."""
+        return [method for method in self.methods if not method.resamples_pool]
+
+    def method(self, name: str) -> Method:
+        """The campaign's method of that name."""
+        return next(method for method in self.methods if method.name == name)
+
+
+def make_plan(campaign: Campaign) -> Plan:
+    """Read what the campaign names. Raises `CampaignError`."""
+    problems = load_benchmark(campaign.benchmark)
+    template = _load_template(campaign)
+    try:
+        load_grader(campaign.grader)
+    except ValueError as error:
+        raise CampaignError(f"grader: {error}") from error
+    methods = parse_methods(campaign)
+    recipes = {method.name: _recipe(campaign, method, template) for method in methods}
+    size = campaign.shard_size or _shard_size(campaign.pool, methods, len(problems))
+    shards = [problems[start : start + size] for start in range(0, len(problems), size)]
+    return Plan(campaign, problems, methods, template, sampler_fingerprint(campaign.sampler), recipes, shards)
+
+
+def _shard_size(pool: int, methods: list[Method], problems: int) -> int:
+    reasoning = [method for method in methods if not method.resamples_pool]
+    tasks = min(pool, POOL_TASKS) + sum(sum(method.widths) + len(method.rounds) for method in reasoning)
+    shards = max(1, min(TASK_RUNS // tasks, SUBFLOW_RUNS // max(1, len(reasoning)), problems))
+    return -(-problems // shards)
+
+
+def _recipe(campaign: Campaign, method: Method, template: PromptTemplate) -> str:
+    """All that decides a method's prompts on a problem, but for the sampler."""
+    overflow = campaign.overflow.model_dump()
+    return fingerprint([method.model_dump(mode="json"), campaign.pool, template.source, overflow, campaign.quorum])
+
+
+def _load_template(campaign: Campaign) -> PromptTemplate:
+    path = Path(campaign.template) if campaign.template else PAPER_TEMPLATE
+    try:
+        return PromptTemplate(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CampaignError(f"template {path}: can not be read; give a Jinja file") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise CampaignError(f"template {path}, line {error.lineno}: {error.message}; correct the Jinja") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One line of the plan: what one round of one method asks of the engine, over all problems and runs."""
+
+    method: str
+    round: int
+    prompts: int
+    calls: int
+
+
+def calls(plan: Plan) -> list[Call]:
+    """Calls and prompts by round. Round 1 of every method is drawn from the pool and asks for nothing more."""
+    problems, runs = len(plan.problems), plan.campaign.runs
+    lines = [Call("pool", 1, problems, problems * plan.campaign.pool)]
+    for method in plan.reasoning:
+        for number, round in enumerate(method.rounds[1:], 2):
+            prompts = 1 if round.sees == "all" else round.width
+            lines.append(Call(method.name, number, problems * runs * prompts, problems * runs * round.width))
+    return lines
+
+
+def token_bound(plan: Plan) -> int | None:
+    """Completion tokens at most: every call to its max_tokens or the window's end; None when neither is stated."""
+    longest = plan.campaign.sampler.max_tokens or plan.campaign.engine.window
+    return longest and longest * sum(line.calls for line in calls(plan))

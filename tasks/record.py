@@ -1,0 +1,42 @@
+"""What a campaign leaves in the store beside its tables: what was asked, and the last report."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from infra.filesystem import create_file, open_filesystem, refusal
+from tasks.fingerprint import fingerprint
+from tasks.plan import Plan
+from tasks.report import Line
+from tasks.table_text import as_markdown
+
+
+def write_record(plan: Plan) -> None:
+    """Keep the campaign as it was run: `campaigns/{name}/{fingerprint}.json`. Raises `StoreError`."""
+    filesystem, root = open_filesystem(plan.campaign.store)
+    record = plan.campaign.model_dump(mode="json")
+    path = f"{root.rstrip('/')}/campaigns/{plan.campaign.name}/{fingerprint(record)}.json"
+    try:
+        create_file(filesystem, path, json.dumps({**record, "sampler_fingerprint": plan.sampler}, indent=1).encode())
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise refusal("write", path, error) from error
+
+
+def write_report(plan: Plan, lines: Sequence[Line]) -> str:
+    """Write `reports/{name}/report.json` and `.md` and return the folder. They can be made again at any time."""
+    filesystem, root = open_filesystem(plan.campaign.store)
+    folder = f"{root.rstrip('/')}/reports/{plan.campaign.name}"
+    try:
+        filesystem.makedirs(folder, exist_ok=True)
+        filesystem.pipe_file(f"{folder}/report.json", as_json(lines).encode())
+        filesystem.pipe_file(f"{folder}/report.md", as_markdown(plan, lines).encode())
+    except OSError as error:
+        raise refusal("write", folder, error) from error
+    return folder
+
+
+def as_json(lines: Sequence[Line]) -> str:
+    """A list of objects, one a method."""
+    return json.dumps([asdict(line) for line in lines], indent=1)

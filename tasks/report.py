@@ -1,0 +1,126 @@
+"""The table of a campaign: accuracy and test-time compute by method (Section 3.2, Tables 1 and 2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tasks.benchmark import Problem
+from tasks.books import Books
+from tasks.method import Method, parse_method
+from tasks.statistics import bootstrap_interval, pass_at_k
+from tasks.vote import sc_accuracy, vote
+
+RESAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One method's line. Accuracy and interval are fractions, None where nothing was graded; tokens are a problem's.
+
+    `accuracy`: mean over problems of the mean over runs. `ci95`: bootstrap over problems. `ttc_tokens`: completion
+    tokens of all trajectories of all rounds that one run used, pooled ones included. `spent_tokens`: those really
+    generated for all its runs together, each trajectory once. `ungraded`, `failed`: answers that could not be graded,
+    or are not there; they do not enter the accuracy.
+    """
+
+    method: str
+    problems: int
+    runs: int
+    accuracy: float | None
+    ci95: tuple[float, float] | None
+    ttc_tokens: float
+    spent_tokens: float
+    ungraded: int
+    failed: int
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one method did on one problem."""
+
+    scores: list[float] = field(default_factory=list)
+    ttc: list[float] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    ungraded: int = 0
+    failed: int = 0
+
+
+def report(books: Books) -> list[Line]:
+    """A line for pass@1, each method of the campaign, and pass@pool; the two of pass@k come from the pool."""
+    campaign = books.plan.campaign
+    ends = [parse_method("pass@1"), parse_method(f"pass@{campaign.pool}")]
+    methods = {method.name: method for method in [ends[0], *books.plan.methods, ends[1]]}
+    return [_line(books, method) for method in methods.values()]
+
+
+def _line(books: Books, method: Method) -> Line:
+    tally = _from_pool if method.resamples_pool else _from_runs
+    tallies = [tally(books, method, problem) for problem in books.plan.problems]
+    scores = np.array([np.mean(tally.scores) for tally in tallies if tally.scores])
+    problems = len(tallies)
+    return Line(
+        method=method.name,
+        problems=problems,
+        runs=books.plan.campaign.runs if not method.resamples_pool else RESAMPLES if method.read_out == "vote" else 1,
+        accuracy=float(scores.mean()) if scores.size else None,
+        ci95=bootstrap_interval(scores) if scores.size else None,
+        ttc_tokens=float(np.mean([np.mean(tally.ttc) if tally.ttc else 0.0 for tally in tallies])),
+        spent_tokens=sum(books.tokens[id] for tally in tallies for id in tally.used) / problems,
+        ungraded=sum(tally.ungraded for tally in tallies),
+        failed=sum(tally.failed for tally in tallies),
+    )
+
+
+def _from_pool(books: Books, method: Method, problem: Problem) -> _Tally:
+    """Self-Consistency by resampling the pool, pass@k by its unbiased estimate."""
+    width = method.widths[0]
+    pool = books.pool(problem)
+    tally = _Tally(used=set(pool), failed=books.plan.campaign.pool - len(pool))
+    decided = [id for id in pool if books.outcome(id, problem) in ("correct", "wrong")]
+    tally.ungraded = len(pool) - len(decided)
+    if pool:
+        tally.ttc = [width * float(np.mean([books.tokens[id] for id in pool]))]
+    if len(decided) >= width:
+        correct = [books.outcome(id, problem) == "correct" for id in decided]
+        if method.read_out == "any":
+            tally.scores = [pass_at_k(len(decided), sum(correct), width)]
+        else:
+            answers = [books.answer(id, problem) for id in decided]
+            tally.scores = [sc_accuracy(answers, correct, width, RESAMPLES, int(problem.fingerprint[:8], 16))]
+    return tally
+
+
+def _from_runs(books: Books, method: Method, problem: Problem) -> _Tally:
+    """The method's own runs, read out from their last rounds."""
+    tally = _Tally()
+    read_out: Callable[[Books, Problem, list[str]], str | None] = _vote if method.read_out == "vote" else _last
+    for run in range(books.plan.campaign.runs):
+        rounds = books.rounds(method, problem, run)
+        ids = [id for row in rounds for id in row["trajectories"]]
+        tally.used.update(ids)
+        if len(rounds) < len(method.rounds):
+            tally.failed += 1
+            continue
+        tally.ttc.append(sum(books.tokens[id] for id in ids))
+        match read_out(books, problem, rounds[-1]["trajectories"]):
+            case "correct":
+                tally.scores.append(1.0)
+            case "wrong":
+                tally.scores.append(0.0)
+            case _:
+                tally.ungraded += 1
+    return tally
+
+
+def _last(books: Books, problem: Problem, ids: list[str]) -> str | None:
+    return books.outcome(ids[-1], problem)
+
+
+def _vote(books: Books, problem: Problem, ids: list[str]) -> str | None:
+    """The outcome of the majority's answer; a tie goes to the earliest draw. No answer at all is wrong."""
+    decided = [id for id in ids if books.outcome(id, problem) in ("correct", "wrong")]
+    winner = vote([books.answer(id, problem) for id in decided])
+    if winner is None:
+        return "wrong" if decided else "ungraded"
+    return next(books.outcome(id, problem) for id in decided if books.answer(id, problem) == winner)

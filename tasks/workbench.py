@@ -1,0 +1,152 @@
+"""What the steps of one campaign share in one process: problems, engine, tables, places in flight, progress."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pyarrow.compute as pc
+
+from infra.engine import Chat, Engine
+from infra.openai_engine import OpenAIEngine, at_most_tokens
+from infra.table import Row
+from tasks.benchmark import Problem
+from tasks.campaign_file import Campaign, CampaignError
+from tasks.fingerprint import trajectory_id
+from tasks.grading_pool import GradingPool
+from tasks.method import Method
+from tasks.plan import Plan, calls, make_plan
+from tasks.progress import Progress
+from tasks.rounds import Rounds
+from tasks.slots import Slots
+from tasks.tables import rounds_table, trajectories_table, verdicts_table
+from tasks.trajectories import Trajectories
+
+
+class Workbench:
+    """One process's tools for one campaign. Open it with `open_workbench`."""
+
+    def __init__(self, plan: Plan, engine: Engine) -> None:
+        campaign = plan.campaign
+        self.plan = plan
+        self.campaign = campaign
+        self.engine = engine
+        self.trajectories = Trajectories(
+            trajectories_table(campaign.store),
+            plan.partition,
+            [problem.fingerprint for problem in plan.problems],
+            campaign.commit_seconds,
+        )
+        self.rounds = Rounds(rounds_table(campaign.store), plan.partition, plan.recipes.values())
+        self.verdicts = verdicts_table(campaign.store)
+        self.graders = GradingPool(campaign.grader)
+        self.slots = Slots(campaign.engine.in_flight)
+        self.in_flight: dict[str, asyncio.Event] = {}
+        self.given_up: dict[str, str] = {}
+        self.progress = Progress(planned=1, before=0)
+        self.graded: set[tuple[str, str]] = set()
+        self.prompt_limit = 0
+        self.too_long: dict[str, str] = {}
+
+    async def open(self) -> None:
+        """Ask the engine for its window and the store for what is there. Raises `EngineError`, `StoreError`."""
+        campaign = self.campaign
+        await self.engine.check(campaign.sampler)
+        window = await self.engine.window(campaign.sampler)
+        room = campaign.overflow.room or campaign.sampler.max_tokens or window // 4
+        if room >= window:
+            raise CampaignError(
+                f"{room} tokens are to be kept free for the answer, but the window has {window}; "
+                "lower overflow.room or sampler.max_tokens"
+            )
+        self.prompt_limit = window - room
+        for problem in self.plan.problems:
+            if (tokens := await self.prompt_tokens(problem.chat)) > self.prompt_limit:
+                self.too_long[problem.fingerprint] = (
+                    f"the problem alone has {tokens} tokens, {self.prompt_limit} are allowed"
+                )
+        await asyncio.to_thread(self.trajectories.refresh)
+        await asyncio.to_thread(self.rounds.refresh)
+        await asyncio.to_thread(self._read_graded)
+        self.progress = Progress(sum(line.calls for line in calls(self.plan)), self._generated_before())
+
+    async def prompt_tokens(self, chat: Chat) -> int:
+        """Tokens of a prompt, exact where it matters: what surely fits is not counted by the server."""
+        bound = at_most_tokens(chat, self.campaign.sampler)
+        return bound if bound <= self.prompt_limit else await self.engine.count_tokens(chat, self.campaign.sampler)
+
+    def committed(self, method: Method, problem: Problem, run: int, number: int) -> Row | None:
+        """A run's committed round."""
+        return self.rounds.get((self.plan.recipes[method.name], problem.fingerprint, run, number))
+
+    def all_committed(self, method: Method, problems: Iterable[Problem]) -> bool:
+        """Whether every run of a method on these problems is at its end."""
+        last, runs = len(method.rounds), range(self.campaign.runs)
+        return all(self.committed(method, problem, run, last) for problem in problems for run in runs)
+
+    def consolidate(self) -> None:
+        """Merge small parts of the three tables."""
+        for table in (self.trajectories.table, self.rounds.table, self.verdicts):
+            table.consolidate(self.plan.partition)
+
+    async def close(self) -> None:
+        """Store what is finished, abort what is not."""
+        try:
+            await self.trajectories.close()
+        finally:
+            self.graders.close()
+            await self.engine.close()
+
+    async def add(self, row: Row) -> None:
+        """Count a trajectory and hand it to the store. One that failed is not tried again in this process."""
+        self.progress.finished += row["error"] is None
+        self.progress.failed += row["error"] is not None
+        self.progress.tokens += row["completion_tokens"]
+        if row["error"]:
+            self.given_up[row["id"]] = row["error"]
+        await self.trajectories.add(row)
+
+    def _read_graded(self) -> None:
+        """Which (trajectory, ground truth) have a verdict; what could not be graded is tried again."""
+        decided = (pc.field("grader") == self.campaign.grader) & (pc.field("outcome") != "ungraded")
+        rows = self.verdicts.read(self.plan.partition, ["id", "truth"], decided)
+        self.graded.update(zip(rows["id"].to_pylist(), rows["truth"].to_pylist(), strict=True))
+
+    def _generated_before(self) -> int:
+        """Planned trajectories that the store holds already: the pool's, and those of committed later rounds."""
+        plan, finished = self.plan, self.trajectories.finished
+        draws = range(self.campaign.pool)
+        pool = sum(
+            finished(trajectory_id(plan.sampler, problem.fingerprint, draw))
+            for problem in plan.problems
+            for draw in draws
+        )
+        later = (row for problem in plan.problems for row in self.rounds.of(problem.fingerprint) if row["round"] > 1)
+        return pool + sum(int(row["width"]) for row in later)
+
+
+_open: dict[tuple[int, str], tuple[Workbench, int]] = {}
+
+
+@asynccontextmanager
+async def open_workbench(campaign: Campaign) -> AsyncIterator[Workbench]:
+    """The workbench of a campaign; all who ask within one event loop get the same, and the last to leave closes it."""
+    key = (id(asyncio.get_running_loop()), campaign.model_dump_json())
+    if key not in _open:
+        bench = Workbench(make_plan(campaign), OpenAIEngine(campaign.engine))
+        _open[key] = (bench, 0)
+        try:
+            await bench.open()
+        except BaseException:
+            del _open[key]
+            await bench.engine.close()
+            raise
+    bench, users = _open[key]
+    _open[key] = (bench, users + 1)
+    try:
+        yield bench
+    finally:
+        bench, users = _open[key]
+        _open[key] = (bench, users - 1)
+        if users == 1:
+            del _open[key]
+            await bench.close()
