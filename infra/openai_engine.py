@@ -20,6 +20,7 @@ import openai
 import stamina
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import from_json
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from infra.engine import Chat, Completion, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
 from infra.replicas import Replicas
@@ -44,6 +45,14 @@ BROKEN = (openai.APIConnectionError, httpx2.HTTPError, httpx2.StreamError, aioht
 """What a connection that failed or broke off raises, from whichever layer noticed."""
 
 T = TypeVar("T")
+
+
+def _tell_of_retry(details: RetryDetails) -> None:
+    log.info("%s; attempt %d in %.0f s", details.caused_by, details.retry_num + 1, details.wait_for)
+
+
+set_on_retry_hooks([_tell_of_retry])
+"""In place of stamina's own hook, whose line does not say what went wrong."""
 
 
 class OpenAISettings(BaseModel):

@@ -29,9 +29,9 @@ class Trajectories:
         self.commit_seconds = commit_seconds
         self._of_problems = pc.field("problem").isin(list(problems))
         self._part_of: dict[str, Part] = {}
-        self._failed: set[str] = set()
         self._known_parts: set[str] = set()
         self._buffer: list[Row] = []
+        self._waiting: set[str] = set()
         self._buffered_bytes = 0
         self._commits = 0
         self._committing = asyncio.Lock()
@@ -49,16 +49,14 @@ class Trajectories:
         self._known_parts.update(part.path for part in new)
 
     def finished(self, id: str) -> bool:
-        """Whether a generation of that id is stored and did not fail."""
-        return id in self._part_of
-
-    def failed(self, id: str) -> bool:
-        """Whether all that is stored under that id are failures."""
-        return id in self._failed
+        """Whether a generation of that id is stored, or waits to be, and did not fail."""
+        return id in self._part_of or id in self._waiting
 
     async def add(self, row: Row) -> None:
         """Buffer a row. Raises `StoreError` when rows before it could not be stored."""
         self._buffer.append(row)
+        if row["error"] is None:
+            self._waiting.add(row["id"])
         if self._refusal:
             raise self._refusal
         self._buffered_bytes += sum(sys.getsizeof(row[name]) for name in ("reasoning", "content", "message"))
@@ -127,9 +125,7 @@ class Trajectories:
         for id, error in rows:
             if error is None:
                 self._part_of[id] = part
-                self._failed.discard(id)
-            elif id not in self._part_of:
-                self._failed.add(id)
+                self._waiting.discard(id)
 
     async def _commit_later(self) -> None:
         await asyncio.sleep(self.commit_seconds)

@@ -78,6 +78,7 @@ class Simulator:
     seen: Annotated[dict[str, int], Parameter(parse=False)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        assert 1 <= self.tokens_per_chunk <= TOKENS
         self.faults += [Fault(kind, float(rate)) for kind, _, rate in (f.partition("=") for f in self.fault)]
         self._random = random.Random(0)
         self._prompts: set[bytes] = set()

@@ -184,6 +184,14 @@ async def test_a_request_that_failed_once_succeeds_and_says_so(kind: str) -> Non
     assert (retried.reasoning, retried.content) == (straight.reasoning, straight.content)
 
 
+async def test_a_retry_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    async with Simulator(faults=[Fault("503", nth=(1,))]) as server, engine_for(server) as engine:
+        with caplog.at_level(logging.INFO, "infra"):
+            await engine.complete(CHAT, SAMPLER, seed=1)
+    assert "injected fault" in caplog.text
+    assert "attempt 2" in caplog.text
+
+
 @pytest.mark.parametrize(("window", "room"), [(10, None), (200, 190)])
 async def test_overflow_is_never_retried(window: int, room: int | None) -> None:
     async with Simulator(window=window) as server, engine_for(server) as engine:
