@@ -1,20 +1,16 @@
 """The `campaign` flow: plan, pool, shards × rounds, grade, report."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 from prefect import flow, unmapped
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.flows import Flow
 
 from flows.progress import progress_artifact
 from flows.reason import reason
-from flows.steps import Round, generate_trajectories, grade
+from flows.steps import Shard, fill_pool, grade, only_incomplete
 from infra.event_loop_runner import EventLoopTaskRunner, finished
 from tasks.books import Books
 from tasks.campaign_file import Campaign
-from tasks.draw import pool_draw
 from tasks.generate import IncompleteError
 from tasks.grade_shard import owed_verdicts
 from tasks.plan import POOL_TASKS
@@ -54,27 +50,21 @@ async def campaign(campaign: Campaign) -> None:
         raise IncompleteError(state.what_is_missing())
 
 
-async def _shard(bench: Workbench, shard: int, starts: asyncio.Semaphore) -> None:
+async def _shard(bench: Workbench, number: int, starts: asyncio.Semaphore) -> None:
     """Fill the pool of a shard's problems, take every method through its rounds, grade. What fails is in the store."""
-    plan = bench.plan
-    pool = plan.campaign.pool
-    draws = {
-        (problem, 0): [pool_draw(bench.plan, problem, number) for number in range(pool)]
-        for problem in plan.shards[shard]
-    }
-    round = Round(bench, shard, max((len(method.rounds) for method in plan.reasoning), default=1) - 1, draws)
-    step = min(pool, POOL_TASKS)
-    owed = sorted({k % step for k in round.owed()})
-    if owed:
-        await finished(generate_trajectories.map(owed, f"pool s{shard:02d} r1", unmapped(round), step))
-    due = [method.name for method in plan.reasoning if not bench.all_committed(method, plan.shards[shard])]
-    await asyncio.gather(*(_start(reason, starts, plan.campaign, name, shard) for name in due))
-    if any(owed_verdicts(bench, problem) for problem in plan.shards[shard]):
-        await finished([grade.submit(shard, bench)])
+    plan, shard = bench.plan, Shard(bench, number)
+    step = min(plan.campaign.pool, POOL_TASKS)
+    rounds_left = max((len(method.rounds) for method in plan.reasoning), default=1) - 1
+    pool = fill_pool.map(owed, unmapped(shard), step, rounds_left) if (owed := shard.owed_pool(step)) else []
+    due = [method.name for method in plan.reasoning if not bench.all_committed(method, shard.problems)]
+    states, *_ = await asyncio.gather(finished(pool), *(_start(starts, plan.campaign, name, number) for name in due))
+    await only_incomplete(states)
+    if any(owed_verdicts(bench, problem) for problem in shard.problems):
+        await only_incomplete(await finished([grade.submit(shard)]))
 
 
-async def _start(subflow: Flow[..., Coroutine[Any, Any, None]], starts: asyncio.Semaphore, *arguments: object) -> None:
-    """Run a subflow; only as many as there are `starts` are between their call and their running."""
+async def _start(starts: asyncio.Semaphore, campaign: Campaign, method: str, shard: int) -> None:
+    """Run `reason`; only as many as there are `starts` are between their call and their running."""
     await starts.acquire()
     waiting = [starts]
 
@@ -83,6 +73,7 @@ async def _start(subflow: Flow[..., Coroutine[Any, Any, None]], starts: asyncio.
             waiting.pop().release()
 
     try:
-        await subflow.with_options(on_running=[is_running])(*arguments, return_state=True)
+        state = await reason.with_options(on_running=[is_running])(campaign, method, shard, return_state=True)
     finally:
         await is_running()
+    await only_incomplete([state])

@@ -225,3 +225,7 @@ def _say_count(verb: str, count: int, as_json_: bool) -> int:
     else:
         out.print(f"{verb} {count:,} trajectories")
     return COMPLETE
+
+
+if __name__ == "__main__":
+    main()

@@ -1,24 +1,21 @@
 """The `reason` flow: one method on one shard, round after round."""
 
+import asyncio
+
 from prefect import flow, unmapped
 
-from flows.steps import Round, commit, generate_trajectories
+from flows.steps import Shard, commit, generate_trajectories, only_incomplete
 from infra.event_loop_runner import EventLoopTaskRunner, finished
-from infra.filesystem import StoreError
 from tasks.campaign_file import Campaign
+from tasks.commit_round import quorum
 from tasks.draw import Pair, round_draws
 from tasks.generate import IncompleteError
 from tasks.method import Method
-from tasks.workbench import Workbench, open_workbench
+from tasks.round_in_flight import RoundInFlight
+from tasks.workbench import open_workbench
 
 
-@flow(
-    name="reason",
-    flow_run_name="{method} s{shard:02d}",
-    task_runner=EventLoopTaskRunner(),
-    persist_result=False,
-    log_prints=False,
-)
+@flow(name="reason", flow_run_name="{method} s{shard:02d}", task_runner=EventLoopTaskRunner(), persist_result=False)
 async def reason(campaign: Campaign, method: str, shard: int) -> None:
     """Take every (problem, run) of a shard through the rounds of a method. What the store holds is not done again.
 
@@ -32,38 +29,43 @@ async def reason(campaign: Campaign, method: str, shard: int) -> None:
         StoreError: the store refuses.
     """
     async with open_workbench(campaign) as bench:
-        method_ = bench.plan.method(method)
-        pairs: dict[Pair, list[str]] = {
-            (problem, run): [] for problem in bench.plan.shards[shard] for run in range(campaign.runs)
-        }
-        runs = len(pairs)
-        for number in range(1, len(method_.rounds) + 1):
-            pairs = await _round(bench, method_, shard, number, pairs)
-        if len(pairs) < runs:
+        work, how = Shard(bench, shard), bench.plan.method(method)
+        pairs = [(problem, run) for problem in work.problems for run in range(campaign.runs)]
+        due = [pair for pair in pairs if not bench.committed(how, *pair, len(how.rounds))]
+        rounds = {number: RoundInFlight(due, width) for number, width in enumerate(how.widths, 1)}
+        async with asyncio.TaskGroup() as group:
+            for number, round in rounds.items():
+                group.create_task(_round(work, how, number, round))
+            courses = [group.create_task(_course(work, how, pair, rounds)) for pair in due]
+        if incomplete := sum(not course.result() for course in courses):
             raise IncompleteError(
-                f"{method}, shard {shard}: {runs - len(pairs)} of {runs} runs are incomplete; run the campaign again"
+                f"{method}, shard {shard}: {incomplete} of {len(pairs)} runs are incomplete; run the campaign again"
             )
 
 
-async def _round(
-    bench: Workbench, method: Method, shard: int, number: int, last: dict[Pair, list[str]]
-) -> dict[Pair, list[str]]:
-    """Run one round; return the ids of its trajectories for each run that is complete."""
-    committed = {pair: row["trajectories"] for pair in last if (row := bench.committed(method, *pair, number))}
-    due = {pair: ids for pair, ids in last.items() if pair not in committed}
-    if not due:
-        return committed
-    round = Round(bench, shard, len(method.rounds) - number, await round_draws(bench, method, number, due))
-    label = f"{method.name} s{shard:02d} r{number}"
-    generated = (
-        generate_trajectories.map(round.owed(), label, unmapped(round), method.widths[number - 1])
-        if round.owed()
-        else []
+async def _round(shard: Shard, method: Method, number: int, round: RoundInFlight) -> None:
+    """The task runs of a round: K that generate, then one that commits."""
+    generators = generate_trajectories.map(
+        range(method.widths[number - 1]), unmapped(shard), unmapped(method), number, unmapped(round)
     )
-    await finished(generated)
-    (state,) = await finished(
-        [commit.submit(label, round, method, number, return_state=False, wait_for=list(generated))]
-    )
-    if state.is_failed() and isinstance(error := await state.aresult(raise_on_failure=False), StoreError):
-        raise error
-    return {pair: ids for pair in last if (ids := committed.get(pair) or round.complete.get(pair))}
+    await only_incomplete(await finished(generators))
+    committed = commit.submit(shard, method, number, round, return_state=False, wait_for=list(generators))
+    await only_incomplete(await finished([committed]))
+
+
+async def _course(shard: Shard, method: Method, pair: Pair, rounds: dict[int, RoundInFlight]) -> bool:
+    """One run's way through the rounds; False when one of them lacks its quorum."""
+    last: list[str] = []
+    for number, round in rounds.items():
+        if row := shard.bench.committed(method, *pair, number):
+            round.leave_out(pair)
+            last = row["trajectories"]
+            continue
+        draws = await round_draws(shard.bench, method, number, pair, last)
+        await round.enter(pair, draws)
+        last = quorum(shard.bench, draws)
+        if not last:
+            for later in range(number + 1, len(method.rounds) + 1):
+                rounds[later].leave_out(pair)
+            return False
+    return True

@@ -68,9 +68,18 @@ class Table:
         return self._write(partition, pa.Table.from_pylist(list(rows), schema=self.schema))
 
     def parts(self, partition: str) -> list[Part]:
-        """The parts there are now, by name."""
-        found = self._ask("list", f"{self.folder}/{partition}", lambda: self._find(partition))
-        return sorted((Part(path, size) for path, size in found), key=lambda part: part.path)
+        """The parts there are now, by name; every row committed before the call stands in one of them.
+
+        A listing is not taken at one moment: it can miss a consolidated part and already lack those that went into it.
+        It counts when the listing before it holds nothing that this one lacks.
+        """
+        before: set[Part] | None = None
+        for _ in range(RELISTINGS):
+            found = self._ask("list", f"{self.folder}/{partition}", lambda: self._find(partition))
+            if before is not None and before <= found:
+                return sorted(found, key=lambda part: part.path)
+            before = found
+        raise self._vanishing(partition)
 
     def read(self, partition: str, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
         """Columns of a partition's rows that match, one row a key, at one moment."""
@@ -79,7 +88,10 @@ class Table:
                 return self.read_parts(self.parts(partition), columns, where)
             except FileNotFoundError:
                 logger.debug("%s was consolidated while it was read; reading again", partition)
-        raise StoreError(f"store: the parts of {self.folder}/{partition} keep vanishing; see what removes them")
+        raise self._vanishing(partition)
+
+    def _vanishing(self, partition: str) -> StoreError:
+        return StoreError(f"store: the parts of {self.folder}/{partition} keep vanishing; see what removes them")
 
     def read_parts(self, parts: Iterable[Part], columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
         """Columns of the rows that match, one row a key. No other column is loaded, but for what the rule needs.
@@ -151,16 +163,16 @@ class Table:
         except FileExistsError:
             logger.debug("%s is there already", path)
 
-    def _find(self, partition: str) -> list[tuple[str, int]]:
+    def _find(self, partition: str) -> set[Part]:
         try:
-            found = self.filesystem.find(f"{self.folder}/{partition}", detail=True)
+            found = self.filesystem.ls(f"{self.folder}/{partition}", detail=True)
         except FileNotFoundError:
-            return []
-        return [
-            (path, info["size"])
-            for path, info in found.items()
-            if path.endswith(".parquet") and not path.rsplit("/", 1)[-1].startswith(".")
-        ]
+            return set()
+        return {
+            Part(info["name"], info["size"])
+            for info in found
+            if info["name"].endswith(".parquet") and not info["name"].rsplit("/", 1)[-1].startswith(".")
+        }
 
     def _read_part(self, part: Part, columns: Sequence[str], where: pc.Expression | None) -> pa.Table | None:
         try:

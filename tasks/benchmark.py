@@ -99,6 +99,9 @@ def read_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _object(where: str, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise CampaignError(f"{where}: no Unicode text: {error.reason}; correct its \\u escapes") from error
     except ValueError as error:
         raise CampaignError(f"{where}: not JSON: {error}") from error
     if not isinstance(row, dict):

@@ -65,7 +65,7 @@ class Campaign(BaseModel):
     sampler: Sampler
     engine: OpenAISettings
     pool: int = Field(ge=1, description="first-round trajectories generated for each problem, shared by all methods")
-    methods: tuple[str | list[Any] | dict[str, Any], ...] = Field(
+    methods: tuple[Any, ...] = Field(
         min_length=1,
         description="presets by name, lists such as [16, 4], or {name, rounds}; see tasks/method.py",
     )
@@ -94,7 +94,10 @@ class Campaign(BaseModel):
 
 def parse_methods(campaign: Campaign) -> list[Method]:
     """The campaign's methods in full. Raises ValueError."""
-    return [parse_method(method) for method in campaign.methods]
+    try:
+        return [parse_method(method) for method in campaign.methods]
+    except ValueError as error:
+        raise ValueError(f"methods: {error}") from error
 
 
 def load_campaign(path: str | os.PathLike[str]) -> Campaign:
@@ -145,7 +148,7 @@ def _explain_one(problem: dict[str, Any]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{where} is missing{_meaning(problem['loc'])}"
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "invalid_key"):
         known = ", ".join(_fields_at(problem["loc"][:-1]))
         return f"{where} is no key; known here: {known}"
     if problem["type"] == "value_error":

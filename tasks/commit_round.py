@@ -1,6 +1,7 @@
 """End a round: make its trajectories durable, then the fact that it is complete."""
 
 import math
+from collections.abc import Sequence
 
 from infra.table import Row
 from tasks.draw import Draw, Pair
@@ -8,37 +9,33 @@ from tasks.method import Method
 from tasks.workbench import Workbench
 
 
-async def commit_round(
-    bench: Workbench, method: Method, number: int, draws: dict[Pair, list[Draw]]
-) -> dict[Pair, list[str]]:
-    """Commit round `number` of the runs whose quorum is there.
+def quorum(bench: Workbench, draws: Sequence[Draw]) -> list[str]:
+    """Ids of a round's finished trajectories in the order of their draws; empty where too few are there to go on."""
+    ids = [draw.id for draw in draws if bench.trajectories.finished(draw.id)]
+    return ids if len(ids) >= math.ceil(bench.campaign.quorum * len(draws)) else []
 
-    Returns:
-        For each of them the ids of its trajectories, in the order of their draws. The others are left out.
+
+async def commit_round(bench: Workbench, method: Method, number: int, draws: dict[Pair, list[Draw]]) -> int:
+    """Commit round `number` of the runs whose quorum is there; return how many that are.
 
     Raises:
         StoreError: the store refuses.
     """
     await bench.trajectories.commit()
-    complete: dict[Pair, list[str]] = {}
-    rows: list[Row] = []
-    for (problem, run), asked in draws.items():
-        ids = [draw.id for draw in asked if bench.trajectories.finished(draw.id)]
-        if len(ids) < math.ceil(bench.campaign.quorum * len(asked)):
-            continue
-        complete[problem, run] = ids
-        rows.append(
-            {
-                "recipe": bench.plan.recipes[method.name],
-                "method": method.name,
-                "problem": problem.fingerprint,
-                "problem_id": problem.id,
-                "run": run,
-                "round": number,
-                "width": len(asked),
-                "trajectories": ids,
-                "missing": len(asked) - len(ids),
-            }
-        )
+    rows: list[Row] = [
+        {
+            "recipe": bench.plan.recipes[method.name],
+            "method": method.name,
+            "problem": problem.fingerprint,
+            "problem_id": problem.id,
+            "run": run,
+            "round": number,
+            "width": len(asked),
+            "trajectories": ids,
+            "missing": len(asked) - len(ids),
+        }
+        for (problem, run), asked in draws.items()
+        if (ids := quorum(bench, asked))
+    ]
     await bench.rounds.commit(rows)
-    return complete
+    return len(rows)

@@ -1,6 +1,5 @@
 """Which trajectories a round asks for: prompts written, draws numbered, before anything is generated."""
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,34 +48,25 @@ def chosen_from_pool(problem: str, run: int, width: int, pool: int) -> list[int]
     return order[:width]
 
 
-async def round_draws(
-    bench: Workbench, method: Method, number: int, last: dict[Pair, list[str]]
-) -> dict[Pair, list[Draw]]:
-    """Round `number` (from 1) of some runs.
+async def round_draws(bench: Workbench, method: Method, number: int, pair: Pair, last: Sequence[str]) -> list[Draw]:
+    """Round `number` (from 1) of one run: its draws 0 … K-1.
 
     Args:
         bench: the campaign's workbench.
         method: the method.
         number: the round.
-        last: for each run the ids of its last round's trajectories in the order of their draws; empty in round 1.
+        pair: the problem and the run.
+        last: ids of the last round's trajectories in the order of their draws; empty in round 1.
     """
+    problem, run = pair
     width = method.widths[number - 1]
     if number == 1:
-        return {
-            (problem, run): [
-                pool_draw(bench.plan, problem, draw)
-                for draw in chosen_from_pool(problem.fingerprint, run, width, bench.campaign.pool)
-            ]
-            for problem, run in last
-        }
-    ids = {id for trajectories in last.values() for id in trajectories}
-    messages = await asyncio.to_thread(bench.trajectories.messages, ids, method.rounds[number - 2].compaction)
-    drawn = {}
-    for pair, trajectories in last.items():
-        seen = [_seen_by(method, number, pair, k, trajectories) for k in range(width)]
-        prompts = {group: await _prompt(bench, pair[0], group, messages) for group in dict.fromkeys(seen)}
-        drawn[pair] = [_number(bench, number, pair, width, k, prompts[group]) for k, group in enumerate(seen)]
-    return drawn
+        chosen = chosen_from_pool(problem.fingerprint, run, width, bench.campaign.pool)
+        return [pool_draw(bench.plan, problem, draw) for draw in chosen]
+    messages = await bench.trajectories.messages(last, method.rounds[number - 2].compaction)
+    seen = [_seen_by(method, number, pair, k, last) for k in range(width)]
+    prompts = {group: await _prompt(bench, problem, group, messages) for group in dict.fromkeys(seen)}
+    return [_number(bench, number, pair, width, k, prompts[group]) for k, group in enumerate(seen)]
 
 
 def _seen_by(method: Method, number: int, pair: Pair, k: int, trajectories: Sequence[str]) -> tuple[str, ...]:

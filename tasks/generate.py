@@ -1,7 +1,7 @@
 """Generate trajectories that the store does not hold yet."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -10,6 +10,7 @@ from infra.table import Row
 from tasks.compaction import conclusion
 from tasks.draw import Draw
 from tasks.fingerprint import seed_of
+from tasks.round_in_flight import Asked
 from tasks.workbench import Workbench
 
 
@@ -17,35 +18,45 @@ class IncompleteError(RuntimeError):
     """Some trajectories failed; they are recorded with their errors and owed again in the next run."""
 
 
-async def generate(bench: Workbench, draws: Iterable[Draw], priority: tuple[int, ...]) -> int:
-    """Generate what is owed of the draws and return how many that was.
+async def generate(bench: Workbench, asked: AsyncIterable[Asked], priority: tuple[int, ...]) -> int:
+    """Generate what is owed of the trajectories asked for, as they come, and return how many that was.
 
-    Only as many wait for a place in flight as there are callers, so memory does not grow with the draws.
+    One at a time waits for a place in flight, so memory does not grow with what is asked.
+
+    Args:
+        bench: the campaign's workbench.
+        asked: what the store holds, or another caller is generating, is not sent again.
+        priority: who goes first when all places are taken, see `Slots`.
 
     Raises:
         IncompleteError: some failed when their tries were used up.
         StoreError: what was generated can not be stored.
     """
-    owed = [draw for draw in draws if not bench.trajectories.finished(draw.id) and draw.id not in bench.given_up]
+    owed: list[str] = []
     try:
         async with asyncio.TaskGroup() as group:
-            for draw in owed:
-                if running := bench.in_flight.get(draw.id):
-                    group.create_task(_wait_for(running))
-                elif not bench.trajectories.finished(draw.id):
-                    bench.in_flight[draw.id] = asyncio.Event()
+            async for draw, ended in asked:
+                if bench.trajectories.finished(draw.id) or draw.id in bench.given_up:
+                    ended()
+                    continue
+                owed.append(draw.id)
+                running = bench.in_flight.get(draw.id)
+                if not running:
+                    running = bench.in_flight[draw.id] = asyncio.Event()
                     await bench.slots.acquire(priority)
                     group.create_task(_generate_one(bench, draw))
+                group.create_task(_tell(running, ended))
     except* Exception as errors:
         raise errors.exceptions[0] from None
-    failed = [bench.given_up[draw.id] for draw in owed if draw.id in bench.given_up]
+    failed = [bench.given_up[id] for id in owed if id in bench.given_up]
     if failed:
         raise IncompleteError(f"{len(failed)} of {len(owed)} trajectories failed, the first with: {failed[0]}")
     return len(owed)
 
 
-async def _wait_for(running: asyncio.Event) -> None:
+async def _tell(running: asyncio.Event, ended: Callable[[], None]) -> None:
     await running.wait()
+    ended()
 
 
 async def _generate_one(bench: Workbench, draw: Draw) -> None:

@@ -16,7 +16,11 @@ async def grade_shard(bench: Workbench, problems: Sequence[Problem]) -> int:
         StoreError: the store can not be read or written.
     """
     await bench.trajectories.commit()
-    return await asyncio.to_thread(_grade, bench, problems)
+    rows = [row for problem in problems for row in await _verdicts(bench, problem)]
+    if rows:
+        await asyncio.to_thread(bench.verdicts.commit, bench.plan.partition, rows)
+    bench.graded.update((row["id"], row["truth"]) for row in rows)
+    return len(rows)
 
 
 def owed_verdicts(bench: Workbench, problem: Problem) -> list[str]:
@@ -28,17 +32,10 @@ def owed_verdicts(bench: Workbench, problem: Problem) -> list[str]:
     )
 
 
-def _grade(bench: Workbench, problems: Sequence[Problem]) -> int:
-    rows = [row for problem in problems for row in _verdicts(bench, problem, owed_verdicts(bench, problem))]
-    if rows:
-        bench.verdicts.commit(bench.plan.partition, rows)
-    bench.graded.update((row["id"], row["truth"]) for row in rows)
-    return len(rows)
-
-
-def _verdicts(bench: Workbench, problem: Problem, ids: Sequence[str]) -> list[Row]:
-    messages = bench.trajectories.messages(ids, "conclusion")
-    verdicts = bench.graders.grade([(problem.ground_truth, messages[id]) for id in ids])
+async def _verdicts(bench: Workbench, problem: Problem) -> list[Row]:
+    ids = owed_verdicts(bench, problem)
+    messages = await bench.trajectories.messages(ids, "conclusion")
+    verdicts = await asyncio.to_thread(bench.graders.grade, [(problem.ground_truth, messages[id]) for id in ids])
     return [
         {
             "id": id,

@@ -39,7 +39,8 @@ class Method(BaseModel):
     """A list of rounds, the last included, and a read-out.
 
     `last`: the last round is one trajectory, its message is the answer. `vote`: majority over the last round's answers;
-    over one round alone it is Self-Consistency and is estimated by resampling the pool. `any`: pass@N.
+    over one round alone it is Self-Consistency and is estimated by resampling the pool. `any`: right where one of the
+    last round's answers is; over one round alone it is pass@N.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,15 +82,15 @@ FORMS = (
 def parse_method(value: Any) -> Method:
     """A method from what a campaign file says: a preset's name, a list K⃗, or name and rounds.
 
-    The last round of one trajectory is implied, as in the paper, unless the read-out is `vote`.
+    The last round of one trajectory is implied, as in the paper, where the read-out is `last`.
 
     Raises:
         ValueError: what was given, and the forms that are known.
     """
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(width, int) for width in value):
         return _validated({"name": str(value).replace(" ", ""), "rounds": [*value, 1]})
     if isinstance(value, dict) and {"name", "rounds"} <= value.keys() and isinstance(value["rounds"], list):
-        last = [] if value.get("read_out", "last") == "vote" else [1]
+        last = [1] if value.get("read_out", "last") == "last" else []
         return _validated({**value, "rounds": [*value["rounds"], *last]})
     if value == "rsa":
         return parse_method("rsa@" + ",".join(map(str, PRESETS["rsa"]))).model_copy(update={"name": "rsa"})

@@ -13,11 +13,12 @@ from tasks.method import Method
 from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
 from tasks.tables import partition_of
 
+TRAJECTORIES_A_TASK_RUN = 10
 TASK_RUNS = 2_000
-SUBFLOW_RUNS = 36
+SUBFLOW_RUNS = 24
 POOL_TASKS = 32
-"""Task runs and subflow runs aimed at in a campaign: they cost CPU and, above all, writes to Prefect's database,
-so there are few, however many trajectories a task run generates. A shard's pool is filled by POOL_TASKS task runs."""
+"""Task runs and subflow runs cost CPU and, above all, writes to Prefect's database: so a campaign aims at one task run
+for so many trajectories, and at no more than so many of each. POOL_TASKS task runs fill the pool of a shard."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,18 @@ def make_plan(campaign: Campaign) -> Plan:
         raise CampaignError(f"grader: {error}") from error
     methods = parse_methods(campaign)
     recipes = {method.name: _recipe(campaign, method, template) for method in methods}
-    size = campaign.shard_size or _shard_size(campaign.pool, methods, len(problems))
+    size = campaign.shard_size or _shard_size(campaign, methods, len(problems))
     shards = [problems[start : start + size] for start in range(0, len(problems), size)]
     return Plan(campaign, problems, methods, template, sampler_fingerprint(campaign.sampler), recipes, shards)
 
 
-def _shard_size(pool: int, methods: list[Method], problems: int) -> int:
+def _shard_size(campaign: Campaign, methods: list[Method], problems: int) -> int:
     reasoning = [method for method in methods if not method.resamples_pool]
-    tasks = min(pool, POOL_TASKS) + sum(sum(method.widths) + len(method.rounds) for method in reasoning)
-    shards = max(1, min(TASK_RUNS // tasks, SUBFLOW_RUNS // max(1, len(reasoning)), problems))
+    later = sum(sum(method.widths[1:]) for method in reasoning)
+    trajectories = problems * (campaign.pool + campaign.runs * later)
+    task_runs = min(TASK_RUNS, trajectories // TRAJECTORIES_A_TASK_RUN)
+    a_shard = min(campaign.pool, POOL_TASKS) + sum(sum(method.widths) + len(method.rounds) for method in reasoning) + 1
+    shards = max(1, min(task_runs // a_shard, SUBFLOW_RUNS // max(1, len(reasoning)), problems))
     return -(-problems // shards)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tasks.benchmark import Problem
 from tasks.books import Books
-from tasks.method import Method, parse_method
+from tasks.method import Method, ReadOut, parse_method
 from tasks.statistics import bootstrap_interval, pass_at_k
 from tasks.vote import sc_accuracy, vote
 
@@ -94,7 +94,7 @@ def _from_pool(books: Books, method: Method, problem: Problem) -> _Tally:
 def _from_runs(books: Books, method: Method, problem: Problem) -> _Tally:
     """The method's own runs, read out from their last rounds."""
     tally = _Tally()
-    read_out: Callable[[Books, Problem, list[str]], str | None] = _vote if method.read_out == "vote" else _last
+    read_out = READ_OUTS[method.read_out]
     for run in range(books.plan.campaign.runs):
         rounds = books.rounds(method, problem, run)
         ids = [id for row in rounds for id in row["trajectories"]]
@@ -124,3 +124,16 @@ def _vote(books: Books, problem: Problem, ids: list[str]) -> str | None:
     if winner is None:
         return "wrong" if decided else "ungraded"
     return next(books.outcome(id, problem) for id in decided if books.answer(id, problem) == winner)
+
+
+def _any(books: Books, problem: Problem, ids: list[str]) -> str | None:
+    """Correct where one answer is; wrong where all are; else it is not decided."""
+    outcomes = {books.outcome(id, problem) for id in ids}
+    return "correct" if "correct" in outcomes else "wrong" if outcomes == {"wrong"} else "ungraded"
+
+
+READ_OUTS: dict[ReadOut, Callable[[Books, Problem, list[str]], str | None]] = {
+    "last": _last,
+    "vote": _vote,
+    "any": _any,
+}

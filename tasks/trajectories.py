@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow.compute as pc
 
@@ -14,6 +14,7 @@ from tasks.compaction import Compaction, full
 
 COMMIT_ROWS = 1_000
 COMMIT_BYTES = 32 << 20
+RECENT_CHARACTERS = 64 << 20
 COMMITS_A_CONSOLIDATION = 256
 
 
@@ -32,6 +33,8 @@ class Trajectories:
         self._known_parts: set[str] = set()
         self._buffer: list[Row] = []
         self._waiting: set[str] = set()
+        self._recent: dict[str, str] = {}
+        self._recent_characters = 0
         self._buffered_bytes = 0
         self._commits = 0
         self._committing = asyncio.Lock()
@@ -57,6 +60,7 @@ class Trajectories:
         self._buffer.append(row)
         if row["error"] is None:
             self._waiting.add(row["id"])
+            self._remember(row["id"], row["message"])
         if self._refusal:
             raise self._refusal
         self._buffered_bytes += sum(sys.getsizeof(row[name]) for name in ("reasoning", "content", "message"))
@@ -91,14 +95,16 @@ class Trajectories:
                 await self._timer
         await self.commit()
 
-    def messages(self, ids: Iterable[str], compaction: Compaction) -> dict[str, str]:
+    async def messages(self, ids: Sequence[str], compaction: Compaction) -> dict[str, str]:
         """What compaction keeps of each trajectory. Reasoning is loaded only where the compaction keeps it."""
         if compaction == "conclusion":
-            return {id: message for id, message in self._columns(ids, ["id", "message"])}
-        return {
-            id: full(reasoning, content)
-            for id, reasoning, content in self._columns(ids, ["id", "reasoning", "content"])
-        }
+            recent = {id: self._recent[id] for id in ids if id in self._recent}
+            older = [id for id in ids if id not in recent]
+            stored = await asyncio.to_thread(self._columns, older, ["id", "message"]) if older else []
+            return recent | {id: message for id, message in stored}
+        await self.commit()
+        rows = await asyncio.to_thread(self._columns, ids, ["id", "reasoning", "content"])
+        return {id: full(reasoning, content) for id, reasoning, content in rows}
 
     def _columns(self, ids: Iterable[str], columns: list[str]) -> list[tuple[str, ...]]:
         wanted = set(ids)
@@ -120,6 +126,13 @@ class Trajectories:
             by_part[self._part_of[id]].append(id)
         table = self.table.read_parts(by_part, columns, pc.field("id").isin(list(ids)))
         return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+
+    def _remember(self, id: str, message: str) -> None:
+        """Keep the newest messages at hand: the next round asks for them soon."""
+        self._recent[id] = message
+        self._recent_characters += len(message)
+        while self._recent_characters > RECENT_CHARACTERS and len(self._recent) > len(self._waiting):
+            self._recent_characters -= len(self._recent.pop(next(iter(self._recent))))
 
     def _take_in(self, part: Part, rows: Iterable[tuple[str, str | None]]) -> None:
         for id, error in rows:
