@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -19,12 +19,13 @@ import httpx2
 import openai
 import stamina
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from pydantic_core import from_json
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from infra.answer_stream import AnswerStream, BrokenStreamError
 from infra.engine import Chat, Completion, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
 from infra.replicas import Replicas
 from infra.sampler import Sampler
+from infra.token_bound import at_most_tokens
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ TOKENIZE_IN_FLIGHT = 16
 QUOTED = 300
 """Characters of a server's own words that an error repeats."""
 NO_KEY = "EMPTY"
-OPEN, CLOSE = "<think>", "</think>"
+
 
 TRANSIENT = (Overloaded, Unreachable, Stalled)
 BROKEN = (openai.APIConnectionError, httpx2.HTTPError, httpx2.StreamError, aiohttp.ClientError, OSError)
@@ -191,7 +192,7 @@ class OpenAIEngine:
         return await self._persist(chat, self._generations, partial(self._generate, body))
 
     async def _generate(self, body: dict[str, Any], url: str, attempt: int) -> Completion:
-        started, began, answer = datetime.now(UTC), time.monotonic(), _Answer()
+        started, began, answer = datetime.now(UTC), time.monotonic(), AnswerStream()
         first, between = self.settings.first_token_seconds, self.settings.between_tokens_seconds
         async with self._talk(url, body["model"], first, "engine.first_token_seconds") as patience:
             async with await self._send(url, body) as stream:
@@ -272,7 +273,7 @@ class OpenAIEngine:
             ) from None
         except openai.APIStatusError as error:
             raise self._error(error.status_code, error.body, url, model) from None
-        except _Broken as error:
+        except BrokenStreamError as error:
             raise self._error(error.status, error.said, url, model) from None
         except BROKEN as error:
             why = error.__cause__ or error
@@ -311,14 +312,6 @@ class OpenAIEngine:
         return " ".join(str(said).replace(self._key, "***").split())[:QUOTED]
 
 
-class _Broken(Exception):
-    """A stream that cannot become an answer: the status that it states, if any, and why."""
-
-    def __init__(self, status: int | None, said: object) -> None:
-        super().__init__(said)
-        self.status, self.said = status, said
-
-
 @dataclass(eq=False)
 class _Patience:
     """The time until a silent server counts as stalled."""
@@ -330,78 +323,6 @@ class _Patience:
     def renew(self, seconds: float, setting: str) -> None:
         self.seconds, self.setting = seconds, setting
         self.timer.reschedule(asyncio.get_running_loop().time() + seconds)
-
-
-@dataclass
-class _Answer:
-    """An answer as it streams in.
-
-    Chunks are read as plain JSON: the SDK's objects cost four times the CPU, once for every token.
-    """
-
-    reasoning: list[str] = field(default_factory=list)
-    content: list[str] = field(default_factory=list)
-    finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
-    done: bool = False
-
-    def take(self, lines: list[bytes]) -> bool:
-        """Add what lines of the event stream hold; say whether there was any."""
-        events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
-        for event in events:
-            if event == b"[DONE]":
-                self.done = True
-            else:
-                self._add(event)
-        return bool(events)
-
-    def _add(self, event: bytes) -> None:
-        try:
-            chunk = from_json(event)
-            if error := chunk.get("error"):
-                code = error.get("code") if isinstance(error, dict) else None
-                raise _Broken(code if isinstance(code, int) else None, error)
-            self.usage = chunk.get("usage") or self.usage
-            for choice in chunk.get("choices") or ():
-                delta = choice.get("delta") or {}
-                if reasoning := delta.get("reasoning") or delta.get("reasoning_content"):
-                    self.reasoning.append(reasoning)
-                if content := delta.get("content"):
-                    self.content.append(content)
-                self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        except (ValueError, AttributeError) as error:
-            raise _Broken(None, f"a chunk that is no completion chunk: {event[:80]!r}") from error
-
-    def completion(self, url: str, started: datetime, seconds: float, attempt: int) -> Completion:
-        """The finished answer; raises where the stream was not one."""
-        match self.finish_reason:
-            case None:
-                raise _Broken(None, "the stream ended without a finish reason")
-            case "abort" | "error" | "cancelled":
-                raise _Broken(None, f"the server gave the generation up (finish reason {self.finish_reason!r})")
-            case "content_filter":
-                raise Rejected(f"{url} withheld the answer (finish reason 'content_filter')")
-        usage = self.usage or {}
-        if not usage and not self.done:
-            raise _Broken(None, "the stream ended before its token counts")
-        if "prompt_tokens" not in usage or "completion_tokens" not in usage:
-            raise Rejected(f"{url} states no token counts: it must support stream_options.include_usage")
-        reasoning, content = "".join(self.reasoning) or None, "".join(self.content) or None
-        if reasoning is None and content is not None:
-            reasoning, content = split_thinking(content)
-        return Completion(
-            reasoning=reasoning,
-            content=content,
-            finish_reason=self.finish_reason,
-            prompt_tokens=usage["prompt_tokens"],
-            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-            completion_tokens=usage["completion_tokens"],
-            reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
-            engine=url,
-            started=started,
-            seconds=seconds,
-            attempts=attempt,
-        )
 
 
 def _too_long(said: object) -> bool:
@@ -435,30 +356,3 @@ def request_body(chat: Chat, sampler: Sampler, seed: int) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
         **{name: value for name, value in options.items() if value is not None},
     }
-
-
-def split_thinking(text: str) -> tuple[str | None, str | None]:
-    """Reasoning and content of a text that the server left whole. Only the tags between them are dropped.
-
-    The content is what follows the last `</think>` (paper, Section 2.1). A text that opens with `<think>` and
-    never closes it is all reasoning; one without tags is all content.
-    """
-    opened = text.lstrip().startswith(OPEN)
-    reasoning, close, content = text.rpartition(CLOSE)
-    if not close and not opened:
-        return None, text
-    if not close:
-        reasoning, content = text, ""
-    if opened:
-        reasoning = reasoning.replace(OPEN, "", 1)
-    return reasoning or None, content or None
-
-
-def at_most_tokens(chat: Chat, sampler: Sampler) -> int:
-    """An upper bound of a chat's tokens that asks nobody; about four times the count of English text.
-
-    A byte-level BPE never makes more tokens than there are UTF-8 bytes. For what the chat template adds: 16 a
-    message, and 512 for a default system prompt and the template's options.
-    """
-    written = json.dumps(chat, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return len(written) + 16 * len(chat) + 512 + len(json.dumps(sampler.chat_template))

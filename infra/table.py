@@ -153,7 +153,7 @@ class Table:
         buffer = io.BytesIO()
         pq.write_table(rows, buffer, compression="zstd", row_group_size=5_000)
         data = buffer.getvalue()
-        path = f"{self.folder}/{partition}/part-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+        path = f"{self.folder}/{partition}/{_name(data)}"
         self._ask("write", path, lambda: self._create(path, data))
         return Part(path, len(data))
 
@@ -182,15 +182,21 @@ class Table:
                 return pq.read_table(file, columns=list(columns), filters=where, partitioning=None).cast(
                     pa.schema([self.schema.field(name) for name in columns])
                 )
-        except NewerSchemaError:
-            raise
         except FileNotFoundError:
             raise
-        except (pa.ArrowException, KeyError, ValueError) as error:
-            self._report(part.path, error)
-            return None
         except PermissionError as error:
             raise refusal("read", part.path, error) from error
+        except OSError as error:  # the store's, or the decoder's where pages are torn
+            if self._is_whole(part.path):
+                raise refusal("read", part.path, error) from error
+            self._report(part.path, error)
+        except (pa.ArrowException, KeyError, ValueError) as error:
+            self._report(part.path, error)
+        return None
+
+    def _is_whole(self, path: str) -> bool:
+        """Whether a part holds the bytes that it is named after."""
+        return path.endswith(_name(self._ask("read", path, lambda: self.filesystem.cat_file(path))))
 
     def _check_format(self, path: str, schema: pa.Schema) -> None:
         version = (schema.metadata or {}).get(FORMAT)
@@ -226,6 +232,10 @@ class Table:
         except (OSError, pa.ArrowException) as error:
             raise refusal(verb, path, error) from error
         raise AssertionError("stamina returns or raises")
+
+
+def _name(data: bytes) -> str:
+    return f"part-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
 
 
 def _is_passing(error: Exception) -> bool:

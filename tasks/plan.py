@@ -82,11 +82,17 @@ def _recipe(campaign: Campaign, method: Method, template: PromptTemplate) -> str
 def _load_template(campaign: Campaign) -> PromptTemplate:
     path = Path(campaign.template) if campaign.template else PAPER_TEMPLATE
     try:
-        return PromptTemplate(path.read_text(encoding="utf-8"))
+        template = PromptTemplate(path.read_text(encoding="utf-8"))
+        template.write([{"role": "user", "content": "a problem"}], ["a message"])
     except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(f"template {path}: can not be read; give a Jinja file") from error
     except jinja2.TemplateSyntaxError as error:
         raise CampaignError(f"template {path}, line {error.lineno}: {error.message}; correct the Jinja") from error
+    except jinja2.TemplateError as error:
+        raise CampaignError(
+            f"template {path}: {error.message}; it can use original_prompt and the list ref_responses"
+        ) from error
+    return template
 
 
 @dataclass(frozen=True, slots=True)

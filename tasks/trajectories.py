@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import pyarrow.compute as pc
@@ -29,7 +28,7 @@ class Trajectories:
         self.partition = partition
         self.commit_seconds = commit_seconds
         self._of_problems = pc.field("problem").isin(list(problems))
-        self._part_of: dict[str, Part] = {}
+        self._parts_of: dict[str, tuple[Part, ...]] = {}
         self._known_parts: set[str] = set()
         self._buffer: list[Row] = []
         self._waiting: set[str] = set()
@@ -53,7 +52,7 @@ class Trajectories:
 
     def finished(self, id: str) -> bool:
         """Whether a generation of that id is stored, or waits to be, and did not fail."""
-        return id in self._part_of or id in self._waiting
+        return id in self._parts_of or id in self._waiting
 
     async def add(self, row: Row) -> None:
         """Buffer a row. Raises `StoreError` when rows before it could not be stored."""
@@ -112,6 +111,7 @@ class Trajectories:
             rows = self._read(wanted, columns)
         except FileNotFoundError:  # consolidated since it was indexed
             self._known_parts.clear()
+            self._parts_of.clear()
             self.refresh()
             rows = self._read(wanted, columns)
         if len(rows) < len(wanted):
@@ -121,10 +121,8 @@ class Trajectories:
         return rows
 
     def _read(self, ids: set[str], columns: list[str]) -> list[tuple[str, ...]]:
-        by_part: dict[Part, list[str]] = defaultdict(list)
-        for id in ids:
-            by_part[self._part_of[id]].append(id)
-        table = self.table.read_parts(by_part, columns, pc.field("id").isin(list(ids)))
+        parts = {part for id in ids for part in self._parts_of.get(id, ())}
+        table = self.table.read_parts(parts, columns, pc.field("id").isin(list(ids)))
         return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
 
     def _remember(self, id: str, message: str) -> None:
@@ -137,7 +135,7 @@ class Trajectories:
     def _take_in(self, part: Part, rows: Iterable[tuple[str, str | None]]) -> None:
         for id, error in rows:
             if error is None:
-                self._part_of[id] = part
+                self._parts_of[id] = (*self._parts_of.get(id, ()), part)
                 self._waiting.discard(id)
 
     async def _commit_later(self) -> None:

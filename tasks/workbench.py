@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pyarrow.compute as pc
 
 from infra.engine import Chat, Engine
-from infra.openai_engine import OpenAIEngine, at_most_tokens
+from infra.openai_engine import OpenAIEngine
 from infra.table import Row
+from infra.token_bound import at_most_tokens
 from tasks.benchmark import Problem
 from tasks.campaign_file import Campaign, CampaignError
 from tasks.fingerprint import trajectory_id
@@ -48,7 +49,21 @@ class Workbench:
         self.too_long: dict[str, str] = {}
 
     async def open(self) -> None:
-        """Ask the engine for its window and the store for what is there. Raises `EngineError`, `StoreError`."""
+        """Ask the store for what is there, and the engine for its window where something is to be generated.
+
+        Raises:
+            CampaignError: the room asked for is more than the window.
+            EngineError: the engine can not be used.
+            StoreError: the store can not be used.
+        """
+        await asyncio.to_thread(self.trajectories.refresh)
+        await asyncio.to_thread(self.rounds.refresh)
+        await asyncio.to_thread(self._read_graded)
+        self.progress = Progress(sum(line.calls for line in calls(self.plan)), self._generated_before())
+        if not self._all_generated():
+            await self._ask_engine()
+
+    async def _ask_engine(self) -> None:
         campaign = self.campaign
         await self.engine.check(campaign.sampler)
         window = await self.engine.window(campaign.sampler)
@@ -64,10 +79,6 @@ class Workbench:
                 self.too_long[problem.fingerprint] = (
                     f"the problem alone has {tokens} tokens, {self.prompt_limit} are allowed"
                 )
-        await asyncio.to_thread(self.trajectories.refresh)
-        await asyncio.to_thread(self.rounds.refresh)
-        await asyncio.to_thread(self._read_graded)
-        self.progress = Progress(sum(line.calls for line in calls(self.plan)), self._generated_before())
 
     async def prompt_tokens(self, chat: Chat) -> int:
         """Tokens of a prompt, exact where it matters: what surely fits is not counted by the server."""
@@ -110,6 +121,14 @@ class Workbench:
         decided = (pc.field("grader") == self.campaign.grader) & (pc.field("outcome") != "ungraded")
         rows = self.verdicts.read(self.plan.partition, ["id", "truth"], decided)
         self.graded.update(zip(rows["id"].to_pylist(), rows["truth"].to_pylist(), strict=True))
+
+    def _all_generated(self) -> bool:
+        plan, draws = self.plan, range(self.campaign.pool)
+        return all(self.all_committed(method, plan.problems) for method in plan.reasoning) and all(
+            self.trajectories.finished(trajectory_id(plan.sampler, problem.fingerprint, draw))
+            for problem in plan.problems
+            for draw in draws
+        )
 
     def _generated_before(self) -> int:
         """Planned trajectories that the store holds already: the pool's, and those of committed later rounds."""

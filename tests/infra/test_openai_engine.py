@@ -12,9 +12,11 @@ import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.answer_stream import split_thinking
 from infra.engine import Chat, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
-from infra.openai_engine import OpenAIEngine, OpenAISettings, at_most_tokens, split_thinking
+from infra.openai_engine import OpenAIEngine, OpenAISettings
 from infra.sampler import Sampler
+from infra.token_bound import at_most_tokens
 from tests.simulator import Fault, Simulator
 
 CHAT: Chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}]
