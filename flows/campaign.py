@@ -14,7 +14,7 @@ from tasks.campaign_file import Campaign
 from tasks.generate import IncompleteError
 from tasks.grade_shard import owed_verdicts
 from tasks.plan import POOL_TASKS
-from tasks.record import write_record, write_report
+from tasks.record import write_report
 from tasks.report import report
 from tasks.status import status
 from tasks.table_text import as_markdown
@@ -35,7 +35,6 @@ async def campaign(campaign: Campaign) -> None:
         StoreError: the store can not be used.
     """
     async with open_workbench(campaign) as bench:
-        await asyncio.to_thread(write_record, bench.plan)
         starts = asyncio.Semaphore(STARTS)
         async with progress_artifact(bench), asyncio.TaskGroup() as shards:
             for shard in range(len(bench.plan.shards)):

@@ -29,6 +29,7 @@ app = App(
     help="Campaigns of coordinated reasoning: an LLM thinks in rounds (PaCoRe, arXiv 2601.05593).",
     help_epilogue="Exit status: 0 complete, 1 incomplete or failed, 2 bad input.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 pool = App(name="pool", help="First-round trajectories from and to a file.")
 app.command(pool)
@@ -52,9 +53,14 @@ def run(file: str, *, json: Json = False) -> int:
     plan = make_plan(load_campaign(file))
     missing = None
     if not status(Books(plan)).complete:
-        from flows.run import run_campaign  # Prefect takes seconds to import
+        from prefect.exceptions import TerminationSignal  # Prefect takes seconds to import
 
-        missing = asyncio.run(run_campaign(plan, err))
+        from flows.run import run_campaign
+
+        try:
+            missing = asyncio.run(run_campaign(plan, err))
+        except TerminationSignal:  # what Prefect makes of SIGTERM while a flow runs
+            raise KeyboardInterrupt from None
     _print_report(plan, json)
     if missing:
         err.print(f"pacore: {missing}", soft_wrap=True, markup=False)
@@ -212,7 +218,8 @@ def _print_table(headings: list[str], rows: list[list[str]]) -> None:
         column.justify = "right"
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    whole = out if out.is_terminal else Console(highlight=False, width=200)  # a pipe has no width of its own
+    whole.print(table)
 
 
 def _print_json(value: object) -> None:

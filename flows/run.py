@@ -33,17 +33,29 @@ async def run_campaign(plan: Plan, console: Console) -> str | None:
     """
     if this := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    async with open_workbench(plan.campaign) as bench:
-        showing = asyncio.create_task(_show(bench, console))
-        try:
-            await campaign_flow(plan.campaign)
-        except (IncompleteError, EngineError, StoreError) as error:
-            return str(error)
-        finally:
-            showing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await showing
+    started = False
+    try:
+        async with open_workbench(plan.campaign) as bench:
+            started = True
+            showing = asyncio.create_task(_show(bench, console))
+            try:
+                await campaign_flow(plan.campaign)
+            finally:
+                showing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await showing
+    except Exception as error:
+        if started and (expected := _expected(error)):
+            return str(expected)
+        raise
     return None
+
+
+def _expected(error: Exception) -> Exception | None:
+    """The expected failure that an error is, or that a group of tasks' errors holds."""
+    if isinstance(error, ExceptionGroup):
+        return next(filter(None, map(_expected, error.exceptions)), None)
+    return error if isinstance(error, IncompleteError | EngineError | StoreError) else None
 
 
 async def _show(bench: Workbench, console: Console) -> None:

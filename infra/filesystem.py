@@ -1,12 +1,19 @@
 """Where files live: `s3://…`, a local folder, or whatever else fsspec can open."""
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
 
 import fsspec
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from fsspec.implementations.local import LocalFileSystem
+
+FAULTS = (OSError, BotoCoreError, ValueError)
+"""What a filesystem raises: botocore's own faults (no key, no connection) are no OSErrors, its bad URL a ValueError."""
+
+LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR}
 
 
 class StoreError(Exception):
@@ -14,10 +21,17 @@ class StoreError(Exception):
 
 
 def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of a URI and the path in it. Listings are never cached: other processes write too."""
+    """The filesystem of a URI and the path in it. Listings are never cached: other processes write too.
+
+    Raises:
+        StoreError: nothing here opens such a URI.
+    """
     protocol = uri.split("://", 1)[0] if "://" in uri else "file"
     options = {"use_listings_cache": False, "skip_instance_cache": True} if protocol != "file" else {}
-    filesystem = fsspec.filesystem(protocol, **options)
+    try:
+        filesystem = fsspec.filesystem(protocol, **options)
+    except (ValueError, ImportError) as error:
+        raise StoreError(f"{uri}: {read_error(error)}; give s3://bucket/prefix or a local path") from error
     return filesystem, str(filesystem._strip_protocol(uri))
 
 
@@ -62,20 +76,31 @@ def read_error(error: BaseException) -> str:
     """What an error of a filesystem or of Parquet says, on one line."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+    text = error.strerror if isinstance(error, OSError) and error.strerror else code or str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether trying again may help: a full disk, a denied or absent place stay as they are."""
+    if isinstance(error, OSError):
+        return not isinstance(error, PermissionError | FileNotFoundError) and error.errno not in LASTING
+    return isinstance(error, BotoCoreError) and not isinstance(error, NoCredentialsError)
 
 
 def refusal(verb: str, path: str, error: Exception) -> StoreError:
     """A `StoreError` that says what could not be done, where, why, and what to do."""
-    return StoreError(f"store: can not {verb} {path}: {read_error(error)}; {_remedy(error)}")
+    why = "there is no such bucket or folder" if isinstance(error, FileNotFoundError) else read_error(error)
+    return StoreError(f"store: can not {verb} {path}: {why}; {_remedy(error)}")
 
 
 def _remedy(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, NoCredentialsError):
+        return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space, then run the campaign again: what was committed is kept"
     if isinstance(error, PermissionError):
-        return "give these credentials the right to list, read and write there"
-    if isinstance(error, FileNotFoundError):
+        return "give these credentials the right to list, read and write there, or correct them"
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "make the bucket or folder, or correct `store` in the campaign file"
     return "see to the store, then run the campaign again: what was committed is kept"

@@ -93,7 +93,7 @@ def read_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     except CampaignError:
         raise
     except (OSError, pa.ArrowInvalid, ValueError) as error:
-        raise CampaignError(f"benchmark {path}: {read_error(error)}; give a JSONL or Parquet file") from error
+        raise CampaignError(f"{path}: {read_error(error)}; give a JSONL or Parquet file") from error
 
 
 def _object(where: str, line: bytes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra.engine import Completion
-from infra.filesystem import open_filesystem, refusal
+from infra.filesystem import FAULTS, open_filesystem, refusal
 from infra.table import Row
 from tasks.benchmark import read_rows
 from tasks.campaign_file import CampaignError
@@ -80,7 +80,7 @@ def export_pool(plan: Plan, path: str) -> int:
     filesystem, place = open_filesystem(path)
     try:
         filesystem.pipe_file(place, _encoded(path, rows))
-    except OSError as error:
+    except FAULTS as error:
         raise refusal("write", path, error) from error
     return len(rows)
 

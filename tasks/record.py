@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from infra.filesystem import create_file, open_filesystem, refusal
+from infra.filesystem import FAULTS, create_file, open_filesystem, refusal
 from tasks.fingerprint import fingerprint
 from tasks.plan import Plan
 from tasks.report import Line
@@ -20,7 +20,7 @@ def write_record(plan: Plan) -> None:
         create_file(filesystem, path, json.dumps({**record, "sampler_fingerprint": plan.sampler}, indent=1).encode())
     except FileExistsError:
         pass
-    except OSError as error:
+    except FAULTS as error:
         raise refusal("write", path, error) from error
 
 
@@ -32,7 +32,7 @@ def write_report(plan: Plan, lines: Sequence[Line]) -> str:
         filesystem.makedirs(folder, exist_ok=True)
         filesystem.pipe_file(f"{folder}/report.json", as_json(lines).encode())
         filesystem.pipe_file(f"{folder}/report.md", as_markdown(plan, lines).encode())
-    except OSError as error:
+    except FAULTS as error:
         raise refusal("write", folder, error) from error
     return folder
 

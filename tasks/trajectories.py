@@ -111,8 +111,8 @@ class Trajectories:
             rows = self._read(wanted, columns)
         except FileNotFoundError:  # consolidated since it was indexed
             self._known_parts.clear()
-            self._parts_of.clear()
             self.refresh()
+            self._forget_vanished()
             rows = self._read(wanted, columns)
         if len(rows) < len(wanted):
             raise StoreError(
@@ -125,6 +125,10 @@ class Trajectories:
         table = self.table.read_parts(parts, columns, pc.field("id").isin(list(ids)))
         return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
 
+    def _forget_vanished(self) -> None:
+        for id, parts in list(self._parts_of.items()):
+            self._parts_of[id] = tuple(part for part in parts if part.path in self._known_parts)
+
     def _remember(self, id: str, message: str) -> None:
         """Keep the newest messages at hand: the next round asks for them soon."""
         self._recent[id] = message
@@ -135,7 +139,8 @@ class Trajectories:
     def _take_in(self, part: Part, rows: Iterable[tuple[str, str | None]]) -> None:
         for id, error in rows:
             if error is None:
-                self._parts_of[id] = (*self._parts_of.get(id, ()), part)
+                parts = self._parts_of.get(id, ())
+                self._parts_of[id] = parts if part in parts else (*parts, part)
                 self._waiting.discard(id)
 
     async def _commit_later(self) -> None:

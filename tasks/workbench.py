@@ -17,6 +17,7 @@ from tasks.grading_pool import GradingPool
 from tasks.method import Method
 from tasks.plan import Plan, calls, make_plan
 from tasks.progress import Progress
+from tasks.record import write_record
 from tasks.rounds import Rounds
 from tasks.slots import Slots
 from tasks.tables import rounds_table, trajectories_table, verdicts_table
@@ -49,13 +50,16 @@ class Workbench:
         self.too_long: dict[str, str] = {}
 
     async def open(self) -> None:
-        """Ask the store for what is there, and the engine for its window where something is to be generated.
+        """Leave the store a record of the campaign and ask it for what is there; ask the engine for its window.
+
+        The engine is asked only where something is to be generated.
 
         Raises:
             CampaignError: the room asked for is more than the window.
             EngineError: the engine can not be used.
             StoreError: the store can not be used.
         """
+        await asyncio.to_thread(write_record, self.plan)
         await asyncio.to_thread(self.trajectories.refresh)
         await asyncio.to_thread(self.rounds.refresh)
         await asyncio.to_thread(self._read_graded)

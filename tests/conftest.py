@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,17 @@ CAMPAIGN: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def campaign_file(tmp_path: Path) -> Callable[..., Path]:
-    """Write a campaign and its benchmark into the test's folder; a key given as None is left out."""
+Write = Callable[..., Path]
 
-    def write(problems: list[dict[str, Any]] = PROBLEMS, **keys: Any) -> Path:
-        (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+
+@pytest.fixture(scope="session")
+def write_campaign() -> Write:
+    """Write a campaign and its benchmark into a folder; a key given as None is left out."""
+
+    def write(folder: Path, problems: list[dict[str, Any]] = PROBLEMS, **keys: Any) -> Path:
+        (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
         given = {key: value for key, value in {**CAMPAIGN, **keys}.items() if value is not None}
-        file = tmp_path / "campaign.yaml"
+        file = folder / "campaign.yaml"
         file.write_text(yaml.safe_dump(given))
         return file
 
@@ -43,6 +47,12 @@ def campaign_file(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def plan(campaign_file: Callable[..., Path]) -> Callable[..., Plan]:
+def campaign_file(write_campaign: Write, tmp_path: Path) -> Write:
+    """Write a campaign into the test's own folder."""
+    return partial(write_campaign, tmp_path)
+
+
+@pytest.fixture
+def plan(campaign_file: Write) -> Callable[..., Plan]:
     """Plan a campaign; takes what `campaign_file` takes."""
     return lambda *problems, **keys: make_plan(load_campaign(campaign_file(*problems, **keys)))

@@ -52,7 +52,9 @@ def main() -> None:
     cpu = {size: 1000 * (used["cpu"] - start["cpu"]) / size for size, used in cost.items()}
     print(f"start and exit: {start['cpu']:.1f} CPU-s, {start['mb']:.0f} MB")
     for size, used in cost.items():
-        print(f"{size:>6,} trajectories: {cpu[size]:.2f} CPU-ms each, peak {used['mb']:.0f} MB, {used['seconds']:.0f} s")
+        print(
+            f"{size:>6,} trajectories: {cpu[size]:.2f} CPU-ms each, peak {used['mb']:.0f} MB, {used['seconds']:.0f} s"
+        )
     result = {
         "wall_ratio": round(float(np.median(ratios)), 3),
         "cpu_ms_per_trajectory": {str(size): round(ms, 2) for size, ms in cpu.items()},
@@ -66,7 +68,9 @@ def wall_ratio(folder: Path) -> float:
     with simulator("--seconds-per-token", "0.015", "--median-tokens", "200", "--sigma", "1", "--keep-bodies") as url:
         ours = campaign(folder, url, WALL_PROBLEMS, methods=["low", "medium", [16, 4]])["seconds"]
         bodies = {body["seed"]: body["messages"] for body in control(url)["bodies"]}
-        rows = duckdb.sql(f"select id, seed, \"references\" from read_parquet('{folder}/store/trajectories/**/*.parquet')")
+        rows = duckdb.sql(
+            f"select id, seed, \"references\" from read_parquet('{folder}/store/trajectories/**/*.parquet')"
+        )
         requests = [(id, seed, bodies[seed], references) for id, seed, references in rows.fetchall()]
         bare = asyncio.run(bare_loop(url, requests))
     print(f"{len(requests):,} requests: campaign {ours:.1f} s, bare loop {bare:.1f} s")
@@ -109,7 +113,9 @@ def campaign(folder: Path, url: str, problems: int, pool: int = 16, methods: lis
     }
     (folder / "campaign.yaml").write_text(yaml.safe_dump(file))
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", folder / "campaign.yaml"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", folder / "campaign.yaml"], stdout=subprocess.DEVNULL
+    )
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"the campaign in {folder} ended with status {os.waitstatus_to_exitcode(status)}")

@@ -60,7 +60,7 @@ def test_of_many_writers_of_one_name_exactly_one_wins_and_its_file_is_whole(tmp_
     [
         (OSError(errno.ENOSPC, "No space left on device"), ["No space left on device", "free some space"]),
         (PermissionError(errno.EACCES, "Access Denied"), ["Access Denied", "the right to list, read and write"]),
-        (FileNotFoundError("s3://bucket"), ["no such file", "make the bucket or folder"]),
+        (FileNotFoundError("s3://bucket"), ["no such bucket or folder", "make the bucket or folder"]),
         (OSError("first\nsecond"), ["first second", "run the campaign again: what was committed is kept"]),
     ],
 )

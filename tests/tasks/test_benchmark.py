@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from infra.filesystem import StoreError
 from tasks.benchmark import load_benchmark
 from tasks.campaign_file import BenchmarkSource, CampaignError, Fields
 
@@ -145,7 +146,8 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_scheme_that_nobody_knows_is_refused() -> None:
-    refusal(BenchmarkSource(path="nowhere://x.jsonl"))
+    with pytest.raises(StoreError, match=r"nowhere://x.jsonl: Protocol not known: nowhere; give"):
+        load_benchmark(BenchmarkSource(path="nowhere://x.jsonl"))
 
 
 @pytest.mark.parametrize(("name", "content"), [("x.parquet", b"no parquet"), ("x.jsonl", b"\xff\xfe")])

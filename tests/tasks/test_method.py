@@ -26,7 +26,9 @@ from tasks.method import parse_method
         ({"name": "own", "rounds": [5, 3], "read_out": "vote"}, [5, 3]),
     ],
 )
-def test_a_methods_rounds_end_in_one_trajectory_unless_it_is_read_out_over_several(given: Any, widths: list[int]) -> None:
+def test_a_methods_rounds_end_in_one_trajectory_unless_it_is_read_out_over_several(
+    given: Any, widths: list[int]
+) -> None:
     assert parse_method(given).widths == widths
 
 
@@ -74,7 +76,9 @@ def test_any_over_one_round_is_pass_at_its_width() -> None:
     assert own.model_copy(update={"name": "pass@8"}) == parse_method("pass@8")
 
 
-@pytest.mark.parametrize("given", ["lo", "sc@", "sc@-1", "sc@x", "rsa@4,2", "LOW", "", ["4x"], {"rounds": [4]}, 4, None])
+@pytest.mark.parametrize(
+    "given", ["lo", "sc@", "sc@-1", "sc@x", "rsa@4,2", "LOW", "", ["4x"], {"rounds": [4]}, 4, None]
+)
 def test_what_is_no_method_is_refused_with_the_known_forms(given: Any) -> None:
     with pytest.raises(ValueError, match=r"is no method; known: low, medium, high, rsa, sc@N"):
         parse_method(given)

@@ -1,0 +1,282 @@
+"""Every figure is worked out by hand from a store of two problems, four pooled draws each."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from infra.engine import Completion
+from infra.table import Row
+from tasks.books import Books
+from tasks.draw import Draw, pool_draw
+from tasks.fingerprint import draw_number, trajectory_id
+from tasks.generate import trajectory_row
+from tasks.plan import Plan
+from tasks.report import Line, report
+from tasks.status import status
+from tasks.tables import rounds_table, trajectories_table, verdicts_table
+
+SUM, PRODUCT = 0, 1
+POOL = {
+    SUM: [("correct", "2", 10), ("correct", "2", 20), ("wrong", "3", 30), ("wrong", "4", 40)],
+    PRODUCT: [("wrong", "5", 100), ("wrong", "5", 100), ("correct", "6", 100), ("wrong", "5", 100)],
+}
+Made = tuple[str, str | None, int]
+"""What a trajectory came to: outcome (or `failed`, or `owed`: no verdict yet), answer, completion tokens."""
+
+
+class Ledger:
+    """Writes a store by hand."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.trajectories: list[Row] = []
+        self.rounds: list[Row] = []
+        self.verdicts: list[Row] = []
+
+    def made(self, draw: Draw, problem: int, what: Made) -> str:
+        outcome, answer, tokens = what
+        error = "Stalled: …" if outcome == "failed" else None
+        done = Completion(None, answer, "stop", 1, 0, tokens, 0, "test", datetime(2026, 1, 1, tzinfo=UTC), 1.0, 1)
+        self.trajectories.append(trajectory_row("sim", draw, done, error))
+        graded = {"grader": "exact", "truth": self.plan.problems[problem].truth, "answer": answer, "reason": ""}
+        if outcome not in ("failed", "owed"):
+            whose = {"id": draw.id, "problem": draw.problem, "undecided": outcome == "ungraded", "outcome": outcome}
+            self.verdicts.append({**whose, **graded})
+        return draw.id
+
+    def pool(self, problem: int, made: Sequence[Made]) -> list[str]:
+        whose = self.plan.problems[problem]
+        return [self.made(pool_draw(self.plan, whose, n), problem, what) for n, what in enumerate(made)]
+
+    def round(self, method: str, problem: int, run: int, number: int, ids: list[str], missing: int = 0) -> None:
+        whose = self.plan.problems[problem]
+        key = {"recipe": self.plan.recipes[method], "problem": whose.fingerprint, "run": run, "round": number}
+        rest = {"method": method, "problem_id": whose.id, "width": len(ids) + missing, "missing": missing}
+        self.rounds.append({**key, **rest, "trajectories": ids})
+
+    def later(self, method: str, problem: int, run: int, number: int, made: Sequence[Made]) -> None:
+        """A round after the first."""
+        ids = []
+        for k, what in enumerate(made):
+            prompt = f"{method}/{problem}/{run}/{number}"
+            id = trajectory_id(self.plan.sampler, prompt, draw_number(number, run, len(made), k))
+            whose = self.plan.problems[problem].fingerprint
+            ids.append(self.made(Draw(id, whose, prompt, number, k, []), problem, what))
+        self.round(method, problem, run, number, ids)
+
+    def lines(self) -> dict[str, Line]:
+        """The report, by method."""
+        return {line.method: line for line in report(self.books())}
+
+    def books(self) -> Books:
+        """Store all that was written, and read it back."""
+        tables = [trajectories_table, rounds_table, verdicts_table]
+        for table, rows in zip(tables, [self.trajectories, self.rounds, self.verdicts], strict=True):
+            if rows:
+                table(self.plan.campaign.store).commit(self.plan.partition, rows)
+        return Books(self.plan)
+
+
+@pytest.fixture
+def ledger(plan: Callable[..., Plan]) -> Callable[..., Ledger]:
+    return lambda **keys: Ledger(plan(**keys))
+
+
+def with_pool(ledger: Ledger) -> tuple[Ledger, dict[int, list[str]]]:
+    return ledger, {problem: ledger.pool(problem, made) for problem, made in POOL.items()}
+
+
+# --- from the pool --------------------------------------------------------------------------------
+
+
+def test_pass_at_1_is_the_mean_over_problems_of_the_mean_over_the_pool(ledger: Callable[..., Ledger]) -> None:
+    here, _ = with_pool(ledger())
+    line = here.lines()["pass@1"]
+    assert line.accuracy == pytest.approx((2 / 4 + 1 / 4) / 2)
+    assert line.ci95 == pytest.approx((0.25, 0.5))
+    assert line.ttc_tokens == pytest.approx((25 + 100) / 2)
+    assert line.spent_tokens == pytest.approx((100 + 400) / 2)
+    assert (line.problems, line.runs, line.ungraded, line.failed) == (2, 1, 0, 0)
+
+
+def test_pass_at_the_pool_asks_whether_any_draw_is_right(ledger: Callable[..., Ledger]) -> None:
+    here, _ = with_pool(ledger())
+    line = here.lines()["pass@4"]
+    assert (line.accuracy, line.ttc_tokens) == (1.0, 250)
+
+
+def test_pass_at_2_is_the_share_of_pairs_with_a_right_draw(ledger: Callable[..., Ledger]) -> None:
+    here, _ = with_pool(ledger(methods=["pass@2"]))
+    assert here.lines()["pass@2"].accuracy == pytest.approx((5 / 6 + 3 / 6) / 2)
+
+
+def test_sc_at_the_pool_is_the_vote_of_all(ledger: Callable[..., Ledger]) -> None:
+    here, _ = with_pool(ledger(methods=["sc@4"]))
+    line = here.lines()["sc@4"]
+    assert line.accuracy == pytest.approx((1 + 0) / 2)
+    assert (line.runs, line.ttc_tokens, line.spent_tokens) == (64, 250, 250)
+
+
+def test_sc_at_less_is_estimated_over_64_votes(ledger: Callable[..., Ledger]) -> None:
+    here, _ = with_pool(ledger(methods=["sc@1", "sc@2"]))
+    lines = here.lines()
+    assert lines["sc@1"].accuracy == pytest.approx((2 / 4 + 1 / 4) / 2, abs=0.1)
+    assert lines["sc@2"].ttc_tokens == pytest.approx((2 * 25 + 2 * 100) / 2)
+    assert round(128 * (lines["sc@2"].accuracy or 0.5), 6).is_integer()  # two problems, 64 votes each
+
+
+def test_a_failed_draw_is_counted_and_is_neither_right_nor_wrong(ledger: Callable[..., Ledger]) -> None:
+    here = ledger()
+    here.pool(SUM, [("correct", "2", 10), ("wrong", "3", 30), ("failed", None, 0), ("failed", None, 0)])
+    here.pool(PRODUCT, POOL[PRODUCT])
+    line = here.lines()["pass@1"]
+    assert line.accuracy == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert (line.failed, line.ungraded) == (2, 0)
+    assert line.ttc_tokens == pytest.approx((20 + 100) / 2)
+
+
+@pytest.mark.parametrize("undecided", ["ungraded", "owed"])
+def test_an_ungraded_draw_is_counted_and_is_neither_right_nor_wrong(
+    ledger: Callable[..., Ledger], undecided: str
+) -> None:
+    here = ledger()
+    here.pool(SUM, [("correct", "2", 10), ("wrong", "3", 20), (undecided, None, 30), (undecided, None, 40)])
+    here.pool(PRODUCT, POOL[PRODUCT])
+    line = here.lines()["pass@1"]
+    assert line.accuracy == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert (line.failed, line.ungraded) == (0, 2)
+    assert line.ttc_tokens == pytest.approx((25 + 100) / 2)
+
+
+def test_with_nothing_graded_there_is_no_accuracy_rather_than_zero(ledger: Callable[..., Ledger]) -> None:
+    lines = ledger(methods=["low", "sc@4"]).lines()
+    assert {(line.accuracy, line.ci95, line.ttc_tokens, line.spent_tokens) for line in lines.values()} == {
+        (None, None, 0.0, 0.0)
+    }
+    assert [line.failed for line in lines.values()] == [8, 2, 8, 8]
+
+
+def test_a_verdict_on_another_ground_truth_or_by_another_grader_does_not_count(ledger: Callable[..., Ledger]) -> None:
+    here, _ = with_pool(ledger())
+    for verdict in here.verdicts:
+        verdict.update({"grader": "math"} if verdict["outcome"] == "wrong" else {"truth": "other"})
+    assert here.lines()["pass@1"].accuracy is None
+
+
+# --- from runs ------------------------------------------------------------------------------------
+
+
+def of_low(ledger: Callable[..., Ledger], answers: dict[int, list[Made]], **keys: Any) -> Line:
+    """The line of `low` with these answers for its runs."""
+    here, pool = with_pool(ledger(runs=2, **keys))
+    for problem, made in answers.items():
+        for run, answer in enumerate(made):
+            here.round("low", problem, run, 1, pool[problem])
+            here.later("low", problem, run, 2, [answer])
+    return here.lines()["low"]
+
+
+def test_a_methods_accuracy_is_the_mean_over_problems_of_the_mean_over_runs(ledger: Callable[..., Ledger]) -> None:
+    answers = [("correct", "2", 1), ("wrong", "3", 3)], [("correct", "6", 5), ("correct", "6", 7)]
+    line = of_low(ledger, dict(enumerate(answers)))
+    assert line.accuracy == pytest.approx((1 / 2 + 1) / 2)
+    assert line.ci95 == pytest.approx((0.5, 1.0))
+    assert (line.problems, line.runs, line.ungraded, line.failed) == (2, 2, 0, 0)
+
+
+def test_a_run_costs_all_trajectories_it_used_and_a_shared_one_is_spent_once(ledger: Callable[..., Ledger]) -> None:
+    answers = [("correct", "2", 1), ("wrong", "3", 3)], [("correct", "6", 5), ("correct", "6", 7)]
+    line = of_low(ledger, dict(enumerate(answers)))
+    assert line.ttc_tokens == pytest.approx(((101 + 103) / 2 + (405 + 407) / 2) / 2)
+    assert line.spent_tokens == pytest.approx((104 + 412) / 2)
+
+
+@pytest.mark.parametrize("undecided", ["ungraded", "owed"])
+def test_a_run_whose_answer_is_not_graded_does_not_enter_the_accuracy(
+    ledger: Callable[..., Ledger], undecided: str
+) -> None:
+    answers = [("correct", "2", 1), (undecided, None, 3)], [("wrong", "5", 5), ("wrong", "5", 7)]
+    line = of_low(ledger, dict(enumerate(answers)))
+    assert (line.accuracy, line.ungraded, line.failed) == (pytest.approx(1 / 2), 1, 0)
+
+
+def test_a_run_that_did_not_reach_its_end_is_failed_and_does_not_enter_the_accuracy(
+    ledger: Callable[..., Ledger],
+) -> None:
+    line = of_low(ledger, {SUM: [("correct", "2", 1)], PRODUCT: [("wrong", "5", 5), ("correct", "6", 7)]})
+    assert (line.accuracy, line.ungraded, line.failed) == (pytest.approx((1 + 1 / 2) / 2), 0, 1)
+
+
+def test_a_problem_without_any_finished_run_does_not_enter_the_accuracy(ledger: Callable[..., Ledger]) -> None:
+    line = of_low(ledger, {SUM: [("correct", "2", 1), ("correct", "2", 1)]})
+    assert (line.accuracy, line.problems, line.failed) == (1.0, 2, 2)
+
+
+def test_under_a_quorum_a_run_costs_and_counts_what_was_there(ledger: Callable[..., Ledger]) -> None:
+    here, pool = with_pool(ledger(quorum=0.5, pool=4))
+    for problem, tokens in [(SUM, 1), (PRODUCT, 5)]:
+        here.round("low", problem, 0, 1, pool[problem][:2], missing=2)
+        here.later("low", problem, 0, 2, [("correct", "2", tokens)])
+    line = here.lines()["low"]
+    assert (line.accuracy, line.failed) == (1.0, 0)
+    assert line.ttc_tokens == pytest.approx((31 + 205) / 2)
+
+
+@pytest.mark.parametrize(
+    ("read_out", "made", "accuracy"),
+    [
+        ("vote", [("wrong", "3", 1), ("correct", "2", 1), ("correct", "2", 1)], 1.0),
+        ("vote", [("correct", "2", 1), ("wrong", "3", 1), ("wrong", "3", 1)], 0.0),
+        ("vote", [("wrong", "3", 1), ("correct", "2", 1), ("ungraded", None, 1)], 0.0),
+        ("vote", [("wrong", None, 1), ("wrong", None, 1), ("ungraded", None, 1)], 0.0),
+        ("vote", [("ungraded", None, 1)] * 3, None),
+        ("any", [("wrong", "3", 1), ("wrong", "3", 1), ("correct", "2", 1)], 1.0),
+        ("any", [("wrong", "3", 1), ("wrong", "3", 1), ("wrong", "4", 1)], 0.0),
+        ("any", [("wrong", "3", 1), ("wrong", "3", 1), ("ungraded", None, 1)], None),
+    ],
+)
+def test_several_answers_of_a_last_round_are_read_out_as_one(
+    ledger: Callable[..., Ledger], read_out: str, made: list[Made], accuracy: float | None
+) -> None:
+    here = ledger(methods=[{"name": "own", "rounds": [4, 3], "read_out": read_out}])
+    here.round("own", SUM, 0, 1, here.pool(SUM, POOL[SUM]))
+    here.later("own", SUM, 0, 2, made)
+    line = here.lines()["own"]
+    assert line.accuracy == accuracy
+    assert line.ungraded == (accuracy is None)
+
+
+def test_runs_beyond_those_asked_for_do_not_count(ledger: Callable[..., Ledger]) -> None:
+    here, pool = with_pool(ledger(runs=1))
+    for run, outcome in enumerate(["wrong", "correct"]):
+        here.round("low", SUM, run, 1, pool[SUM])
+        here.later("low", SUM, run, 2, [(outcome, "2", 1)])
+    assert here.lines()["low"].accuracy == 0.0
+
+
+# --- what is missing ------------------------------------------------------------------------------
+
+
+def test_a_campaign_is_complete_when_every_stage_has_its_quorum_and_every_answer_a_verdict(
+    ledger: Callable[..., Ledger],
+) -> None:
+    here, pool = with_pool(ledger())
+    for problem in (SUM, PRODUCT):
+        here.round("low", problem, 0, 1, pool[problem])
+        here.later("low", problem, 0, 2, [("correct", "2", 1)])
+    assert status(here.books()).complete
+
+
+def test_what_is_missing_is_told_by_stage(ledger: Callable[..., Ledger]) -> None:
+    here = ledger()
+    pool = here.pool(SUM, POOL[SUM])
+    here.pool(PRODUCT, [("correct", "6", 1), ("owed", "6", 1), ("failed", None, 0)])
+    here.round("low", SUM, 0, 1, pool)
+    state = status(here.books())
+    told = {(stage.method, stage.round): (stage.done, stage.total, stage.failed) for stage in state.stages}
+    assert told == {("pool", 1): (6, 8, 1), ("low", 1): (1, 2, 0), ("low", 2): (0, 2, 0)}
+    assert not state.complete
+    expected = "pool round 1: 2 of 8; low round 1: 1 of 2; low round 2: 2 of 2; 1 answers wait for a verdict"
+    assert expected in state.what_is_missing()
