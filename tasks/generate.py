@@ -43,7 +43,7 @@ async def generate(bench: Workbench, asked: AsyncIterable[Asked], priority: tupl
                 running = bench.in_flight.get(draw.id)
                 if not running:
                     running = bench.in_flight[draw.id] = asyncio.Event()
-                    await bench.slots.acquire(priority)
+                    await _place(bench, draw, priority)
                     group.create_task(_generate_one(bench, draw))
                 group.create_task(_tell(running, ended))
     except* Exception as errors:
@@ -52,6 +52,15 @@ async def generate(bench: Workbench, asked: AsyncIterable[Asked], priority: tupl
     if failed:
         raise IncompleteError(f"{len(failed)} of {len(owed)} trajectories failed, the first with: {failed[0]}")
     return len(owed)
+
+
+async def _place(bench: Workbench, draw: Draw, priority: tuple[int, ...]) -> None:
+    """Wait for a place in flight; cancelled, let go whoever waits for the draw."""
+    try:
+        await bench.slots.acquire(priority)
+    except asyncio.CancelledError:
+        bench.in_flight.pop(draw.id).set()
+        raise
 
 
 async def _tell(running: asyncio.Event, ended: Callable[[], None]) -> None:

@@ -4,8 +4,8 @@ Wall time: a whole `pacore run` over a bare asyncio loop that sends the same req
 messages it quotes are done, and stores nothing. 64 slots, lognormal lengths (sigma 1), a Prefect server that is
 running already, as on a night's machine. The two are run in turn, so a slow machine is slow for both.
 
-Orchestration: CPU of the `pacore run` process, its start and exit left out (a campaign of one trajectory is measured for
-that), by trajectory; and its peak memory. The last line is one JSON object.
+Orchestration: CPU of the `pacore run` process by trajectory, its start and exit left out (a campaign of one trajectory
+is measured for that); and its peak memory. The last line is one JSON object.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ def main() -> None:
 
 def wall_ratio(folder: Path) -> float:
     """One campaign and one bare loop over the same requests."""
-    with simulator("--seconds-per-token", "0.015", "--median-tokens", "200", "--sigma", "1", "--keep-bodies") as url:
+    with simulator("--seconds-per-token", "0.012", "--median-tokens", "200", "--sigma", "1", "--keep-bodies") as url:
         ours = campaign(folder, url, WALL_PROBLEMS, methods=["low", "medium", [16, 4]])["seconds"]
         bodies = {body["seed"]: body["messages"] for body in control(url)["bodies"]}
         rows = duckdb.sql(
