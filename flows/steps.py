@@ -10,12 +10,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from tasks.benchmark import Problem
 from tasks.commit_round import commit_round
 from tasks.draw import pool_draw
 from tasks.generate import IncompleteError, generate
 from tasks.grade_shard import grade_shard
 from tasks.method import Method
+from tasks.problem import Problem
 from tasks.round_in_flight import Asked, RoundInFlight
 from tasks.workbench import Workbench
 

@@ -3,10 +3,10 @@
 import pyarrow.compute as pc
 
 from infra.table import Row
-from tasks.benchmark import Problem
 from tasks.fingerprint import trajectory_id
 from tasks.method import Method
 from tasks.plan import Plan
+from tasks.problem import Problem
 from tasks.tables import rounds_table, trajectories_table, verdicts_table
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from infra.openai_engine import OpenAISettings
 from infra.sampler import Sampler
+from tasks.benchmarks.split import Split
 from tasks.method import Method, parse_method
 
 
@@ -37,6 +38,7 @@ class BenchmarkSource(BaseModel):
         "", description="appended to the question after a blank line, e.g. how to state the answer"
     )
     limit: int | None = Field(None, ge=1, description="only the first so many problems")
+    split: Split = Field("test", description="of a built-in benchmark: train, validation or test")
 
 
 class Overflow(BaseModel):
@@ -61,7 +63,7 @@ class Campaign(BaseModel):
     benchmark: Annotated[
         BenchmarkSource, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)
     ]
-    grader: str = Field(description="exact, math, game24, or module:function")
+    grader: str = Field(description="exact, math, game24, countdown, or module:function")
     sampler: Sampler
     engine: OpenAISettings
     pool: int = Field(ge=1, description="first-round trajectories generated for each problem, shared by all methods")

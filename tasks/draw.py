@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.engine import Chat
-from tasks.benchmark import Problem
 from tasks.fingerprint import draw_number, prompt_fingerprint, trajectory_id
 from tasks.fit import DoesNotFitError, fit
 from tasks.method import Method
 from tasks.plan import Plan
+from tasks.problem import Problem
 from tasks.prompt import in_prompt_order
 from tasks.workbench import Workbench
 
@@ -44,7 +44,7 @@ def chosen_from_pool(problem: str, run: int, width: int, pool: int) -> list[int]
     A narrower method takes the first of a wider one's, so methods are compared on shared draws.
     """
     order = list(range(pool))
-    random.Random(f"{problem}/{run}").shuffle(order)  # noqa: S311
+    random.Random(f"{problem}/{run}").shuffle(order)
     return order[:width]
 
 
@@ -73,7 +73,7 @@ def _seen_by(method: Method, number: int, pair: Pair, k: int, trajectories: Sequ
     sees = method.rounds[number - 1].sees
     if sees == "all" or sees >= len(trajectories):
         return tuple(trajectories)
-    chosen = random.Random(f"{pair[0].fingerprint}/{pair[1]}/{number}/{k}")  # noqa: S311
+    chosen = random.Random(f"{pair[0].fingerprint}/{pair[1]}/{number}/{k}")
     return tuple(chosen.sample(trajectories, sees))
 
 

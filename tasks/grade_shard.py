@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from infra.table import Row
-from tasks.benchmark import Problem
 from tasks.draw import pool_draw
+from tasks.problem import Problem
 from tasks.workbench import Workbench
 
 

@@ -25,7 +25,7 @@ from tasks.graders import Grader, Verdict, load_grader
 Pair = tuple[str, str]
 """A ground truth and a message."""
 
-BOUNDED = {"exact", "game24"}
+BOUNDED = {"countdown", "exact", "game24"}
 """Graders that cannot hang and are run in this process."""
 
 MEMORY = 4 * 2**30

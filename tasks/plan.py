@@ -5,11 +5,12 @@ from pathlib import Path
 
 import jinja2
 
-from tasks.benchmark import Problem, load_benchmark
+from tasks.benchmark import load_benchmark
 from tasks.campaign_file import Campaign, CampaignError, parse_methods
 from tasks.fingerprint import fingerprint, sampler_fingerprint
 from tasks.graders import load_grader
 from tasks.method import Method
+from tasks.problem import Problem
 from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
 from tasks.tables import partition_of
 

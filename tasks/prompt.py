@@ -52,5 +52,5 @@ def in_prompt_order(trajectories: Sequence[T], messages: Sequence[str]) -> list[
     So position tells nothing of finishing time. The order is that of the paper's reference code.
     """
     pairs = sorted(zip(trajectories, messages, strict=True), key=lambda pair: len(pair[1]))
-    random.Random(ORDER_SEED).shuffle(pairs)  # noqa: S311
+    random.Random(ORDER_SEED).shuffle(pairs)
     return [(trajectory, message) for trajectory, message in pairs if message.strip()]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from infra.filesystem import FAULTS, create_file, open_filesystem, refusal
+from tasks.benchmark import benchmark_fingerprint
 from tasks.fingerprint import fingerprint
 from tasks.plan import Plan
 from tasks.report import Line
@@ -15,9 +16,10 @@ def write_record(plan: Plan) -> None:
     """Keep the campaign as it was run: `campaigns/{name}/{fingerprint}.json`. Raises `StoreError`."""
     filesystem, root = open_filesystem(plan.campaign.store)
     record = plan.campaign.model_dump(mode="json")
-    path = f"{root.rstrip('/')}/campaigns/{plan.campaign.name}/{fingerprint(record)}.json"
+    identity = {"sampler_fingerprint": plan.sampler, "benchmark_fingerprint": benchmark_fingerprint(plan.problems)}
+    path = f"{root.rstrip('/')}/campaigns/{plan.campaign.name}/{fingerprint({**record, **identity})}.json"
     try:
-        create_file(filesystem, path, json.dumps({**record, "sampler_fingerprint": plan.sampler}, indent=1).encode())
+        create_file(filesystem, path, json.dumps({**record, **identity}, indent=1).encode())
     except FileExistsError:
         pass
     except FAULTS as error:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tasks.benchmark import Problem
 from tasks.books import Books
 from tasks.method import Method, ReadOut, parse_method
+from tasks.problem import Problem
 from tasks.statistics import bootstrap_interval, pass_at_k
 from tasks.vote import sc_accuracy, vote
 

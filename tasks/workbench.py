@@ -10,12 +10,12 @@ from infra.engine import Chat, Engine
 from infra.openai_engine import OpenAIEngine
 from infra.table import Row
 from infra.token_bound import at_most_tokens
-from tasks.benchmark import Problem
 from tasks.campaign_file import Campaign, CampaignError
 from tasks.fingerprint import trajectory_id
 from tasks.grading_pool import GradingPool
 from tasks.method import Method
 from tasks.plan import Plan, calls, make_plan
+from tasks.problem import Problem
 from tasks.progress import Progress
 from tasks.record import write_record
 from tasks.rounds import Rounds

@@ -39,6 +39,7 @@ Grader = Callable[[str, str], Verdict]
 """Takes the ground truth and the message, in this order."""
 
 BUILT_IN = {
+    "countdown": "tasks.graders.countdown:grade",
     "exact": "tasks.graders.exact:grade",
     "game24": "tasks.graders.game24:grade",
     "math": "tasks.graders.math:grade",
