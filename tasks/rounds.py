@@ -1,6 +1,7 @@
 """Which rounds are committed: what a run has behind it."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import pyarrow.compute as pc
@@ -18,7 +19,7 @@ class Rounds:
         self.table = table
         self.partition = partition
         self._recipes = pc.field("recipe").isin(list(recipes))
-        self._rows: dict[RoundKey, Row] = {}
+        self._of_problem: dict[str, dict[RoundKey, Row]] = defaultdict(dict)
 
     def refresh(self) -> None:
         """Read what the store holds."""
@@ -27,11 +28,11 @@ class Rounds:
 
     def get(self, key: RoundKey) -> Row | None:
         """The committed round, if it is."""
-        return self._rows.get(key)
+        return self._of_problem[key[1]].get(key)
 
     def of(self, problem: str) -> list[Row]:
         """All committed rounds on one problem."""
-        return [row for key, row in self._rows.items() if key[1] == problem]
+        return list(self._of_problem[problem].values())
 
     async def commit(self, rows: Sequence[Row]) -> None:
         """Store rounds whose trajectories are stored."""
@@ -41,4 +42,5 @@ class Rounds:
 
     def _take_in(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            self._rows[row["recipe"], row["problem"], row["run"], row["round"]] = row
+            key = row["recipe"], row["problem"], row["run"], row["round"]
+            self._of_problem[row["problem"]][key] = row
