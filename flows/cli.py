@@ -15,6 +15,7 @@ from infra.engine import EngineError
 from infra.filesystem import StoreError
 from tasks.books import Books
 from tasks.campaign_file import CampaignError, load_campaign
+from tasks.chart import chart
 from tasks.plan import Plan, calls, make_plan, token_bound
 from tasks.pool_file import export_pool, import_pool
 from tasks.record import as_json, write_report
@@ -35,6 +36,7 @@ pool = App(name="pool", help="First-round trajectories from and to a file.")
 app.command(pool)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON instead of tables")]
+Plot = Annotated[bool, Parameter(name="--plot", negative="", help="draw accuracy against test-time compute")]
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -131,7 +133,7 @@ def show_status(file: str, *, json: Json = False) -> int:
 
 
 @app.command(name="report")
-def show_report(file: str, *, json: Json = False) -> int:
+def show_report(file: str, *, json: Json = False, plot: Plot = False) -> int:
     """Print the table of what the store holds, and write it to reports/ in the store.
 
     Example: pacore report hmmt.yaml --json > report.json
@@ -143,8 +145,11 @@ def show_report(file: str, *, json: Json = False) -> int:
     """
     plan = make_plan(load_campaign(file))
     books = Books(plan)
-    write_report(plan, report(books))
+    lines = report(books)
+    write_report(plan, lines)
     _print_report(plan, json)
+    if plot and not json:
+        out.print(chart(lines), markup=False)
     return COMPLETE if status(books).complete else INCOMPLETE
 
 
