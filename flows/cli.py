@@ -1,7 +1,9 @@
 """The `pacore` command."""
 
 import asyncio
+import contextlib
 import json
+import logging
 import sys
 from dataclasses import asdict
 from typing import Annotated
@@ -63,9 +65,10 @@ def run(file: str, *, json: Json = False) -> int:
             missing = asyncio.run(run_campaign(plan, err))
         except TerminationSignal:  # what Prefect makes of SIGTERM while a flow runs
             raise KeyboardInterrupt from None
-    _print_report(plan, json)
     if missing:
-        err.print(f"pacore: {missing}", soft_wrap=True, markup=False)
+        _say(missing)
+    with contextlib.suppress(*(StoreError,) if missing else ()):  # the store may be what failed
+        _print_report(plan, json)
     return INCOMPLETE if missing else COMPLETE
 
 
@@ -94,7 +97,7 @@ def validate(file: str, *, json: Json = False) -> int:
             }
         )
         return COMPLETE
-    out.print(f"{caption(plan)}; {plan.campaign.runs} runs; {len(plan.shards)} shards")
+    out.print(f"{caption(plan)}, runs {plan.campaign.runs}, shards {len(plan.shards)}", soft_wrap=True)
     _print_table(
         ["method", "round", "prompts", "calls"],
         [[line.method, str(line.round), f"{line.prompts:,}", f"{line.calls:,}"] for line in lines],
@@ -104,7 +107,7 @@ def validate(file: str, *, json: Json = False) -> int:
         if bound
         else "tokens unbounded: set sampler.max_tokens or engine.window for a bound"
     )
-    out.print(f"{sum(line.calls for line in lines):,} calls; {limit}")
+    out.print(f"{sum(line.calls for line in lines):,} calls, fewer where methods share some; {limit}", soft_wrap=True)
     return COMPLETE
 
 
@@ -192,6 +195,9 @@ def pool_export(file: str, rows: str, *, json: Json = False) -> int:
 
 def main() -> None:
     """Run the command line; every expected failure is one line on standard error."""
+    warnings = logging.StreamHandler()
+    warnings.setFormatter(logging.Formatter("pacore: %(message)s"))
+    logging.getLogger("pacore").addHandler(warnings)
     try:
         sys.exit(app(sys.argv[1:], exit_on_error=False, print_error=False))
     except CycloptsError as error:
@@ -203,8 +209,12 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> None:
-    err.print(f"pacore: {text}", soft_wrap=True, markup=False)
+    _say(text)
     sys.exit(code)
+
+
+def _say(text: str) -> None:
+    err.print(f"pacore: {text}", soft_wrap=True, markup=False)
 
 
 def _print_report(plan: Plan, as_json_: bool) -> None:

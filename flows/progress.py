@@ -22,6 +22,7 @@ async def progress_artifact(bench: Workbench) -> AsyncIterator[None]:
     watch = asyncio.create_task(_watch(bench, artifact))
     try:
         yield
+        bench.progress.settle()
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

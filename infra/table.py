@@ -32,8 +32,6 @@ RELISTINGS = 10
 SMALL_PART_BYTES = 8 << 20
 logger = logging.getLogger("pacore.store")
 
-pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps what it once took: 70 MB after 5,000 rows
-
 
 class NewerSchemaError(StoreError):
     """A part was written by a newer pacore than this one can read."""

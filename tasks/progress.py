@@ -3,6 +3,9 @@
 import time
 from dataclasses import dataclass, field
 
+ENOUGH = 50
+"""Trajectories after which the time left can be guessed."""
+
 
 @dataclass
 class Progress:
@@ -20,6 +23,11 @@ class Progress:
         """Trajectories in the store or on their way to it."""
         return min(self.before + self.finished, self.planned)
 
+    def settle(self) -> None:
+        """The end: what was planned twice, because two methods share it, was done once."""
+        if not self.failed:
+            self.planned = self.done
+
     @property
     def percent(self) -> float:
         """Of the planned trajectories."""
@@ -34,7 +42,7 @@ class Progress:
         ]
         if self.failed:
             parts.append(f"{self.failed:,} failed")
-        if self.finished and self.done < self.planned:
+        if self.finished >= ENOUGH and self.done < self.planned:
             left = (self.planned - self.done) * seconds / self.finished
             parts.append(f"about {_duration(left)} left")
         return "; ".join(parts)
