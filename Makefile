@@ -3,7 +3,7 @@ PYTHON ?= python3
 CAMPAIGN ?= flows/campaigns/hmmt.yaml
 BIN := .venv/bin
 
-.PHONY: help setup run test lint format bench contract clean
+.PHONY: help setup quickstart run test lint format bench gates contract clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -15,6 +15,12 @@ help: ## list the targets
 	@touch $@
 
 setup: .venv/.ready ## make the environment in .venv
+
+quickstart: setup ## set up and run campaigns on the model that ships with the project (a few minutes)
+	$(BIN)/pacore run flows/campaigns/quickstart-countdown.yaml
+	$(BIN)/pacore run flows/campaigns/quickstart-arithmetic.yaml
+	$(BIN)/pacore report flows/campaigns/quickstart-countdown.yaml --plot
+	@echo 'The Prefect UI has both runs: $(BIN)/prefect server start, then http://127.0.0.1:4200'
 
 run: setup ## set up and run a campaign: make run CAMPAIGN=my.yaml
 	$(BIN)/pacore run $(CAMPAIGN)
@@ -38,6 +44,9 @@ format: setup ## format and mend what can be mended
 
 bench: setup ## measure against the bare minimum, on the simulator (about 15 minutes)
 	$(BIN)/python -m tests.benchmarks.bench
+
+gates: setup ## measure what the shipped model gains by coordination, and the controls (about 15 minutes)
+	$(BIN)/python -m flows.gates
 
 clean: ## remove the environments
 	rm -rf .venv .venv-vllm .venv-moto

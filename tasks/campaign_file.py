@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from infra.openai_engine import OpenAISettings
+from infra.engines import ENGINES, EngineSettings
 from infra.sampler import Sampler
 from tasks.benchmarks.split import Split
 from tasks.method import Method, parse_method
@@ -65,7 +65,7 @@ class Campaign(BaseModel):
     ]
     grader: str = Field(description="exact, math, game24, countdown, or module:function")
     sampler: Sampler
-    engine: OpenAISettings
+    engine: EngineSettings
     pool: int = Field(ge=1, description="first-round trajectories generated for each problem, shared by all methods")
     methods: tuple[Any, ...] = Field(
         min_length=1,
@@ -146,13 +146,16 @@ def _explain(error: ValidationError) -> str:
 
 
 def _explain_one(problem: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part) for part in problem["loc"] if part not in ENGINES)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{where} is missing{_meaning(problem['loc'])}"
     if problem["type"] in ("extra_forbidden", "invalid_key"):
         known = ", ".join(_fields_at(problem["loc"][:-1]))
         return f"{where} is no key; known here: {known}"
+    if problem["type"] == "engine_kind":
+        given = problem["input"].get("kind") if isinstance(problem["input"], dict) else problem["input"]
+        return f"{where}.kind: {given!r} given; {message[0].lower()}{message[1:]}"
     if problem["type"] == "value_error":
         return f"{where}: {message}" if where else message
     return f"{where}: {problem['input']!r} given; {message[0].lower()}{message[1:]}{_meaning(problem['loc'])}"
@@ -172,7 +175,10 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
 def _model_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
     model: type[BaseModel] = Campaign
     for part in location:
-        if isinstance(part, int):
+        if isinstance(part, int) or part == "engine":
+            continue
+        if part in ENGINES:
+            model = ENGINES[part]
             continue
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jinja2
 
+from infra.openai_engine import OpenAISettings
 from tasks.benchmark import load_benchmark
 from tasks.campaign_file import Campaign, CampaignError, parse_methods
 from tasks.fingerprint import fingerprint, sampler_fingerprint
@@ -119,5 +120,7 @@ def calls(plan: Plan) -> list[Call]:
 
 def token_bound(plan: Plan) -> int | None:
     """Completion tokens at most: every call to its max_tokens or the window's end; None when neither is stated."""
-    longest = plan.campaign.sampler.max_tokens or plan.campaign.engine.window
+    engine = plan.campaign.engine
+    window = engine.window if isinstance(engine, OpenAISettings) else None
+    longest = plan.campaign.sampler.max_tokens or window
     return longest and longest * sum(line.calls for line in calls(plan))

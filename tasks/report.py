@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.books import Books
 from tasks.method import Method, ReadOut, parse_method
@@ -54,9 +55,18 @@ def report(books: Books) -> list[Line]:
     return [_line(books, method) for method in methods.values()]
 
 
-def _line(books: Books, method: Method) -> Line:
+def accuracies(books: Books, method: Method) -> NDArray[np.float64]:
+    """Shape (P,): each problem's mean over runs, nan where nothing was graded. Methods are paired by problem."""
+    return np.array([np.mean(tally.scores) if tally.scores else np.nan for tally in _tallies(books, method)])
+
+
+def _tallies(books: Books, method: Method) -> list[_Tally]:
     tally = _from_pool if method.resamples_pool else _from_runs
-    tallies = [tally(books, method, problem) for problem in books.plan.problems]
+    return [tally(books, method, problem) for problem in books.plan.problems]
+
+
+def _line(books: Books, method: Method) -> Line:
+    tallies = _tallies(books, method)
     scores = np.array([np.mean(tally.scores) for tally in tallies if tally.scores])
     problems = len(tallies)
     return Line(

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pyarrow.compute as pc
 
 from infra.engine import Chat, Engine
-from infra.openai_engine import OpenAIEngine
+from infra.engines import make_engine
 from infra.table import Row
 from infra.token_bound import at_most_tokens
 from tasks.campaign_file import Campaign, CampaignError
@@ -155,7 +155,7 @@ async def open_workbench(campaign: Campaign) -> AsyncIterator[Workbench]:
     """The workbench of a campaign; all who ask within one event loop get the same, and the last to leave closes it."""
     key = (id(asyncio.get_running_loop()), campaign.model_dump_json())
     if key not in _open:
-        bench = Workbench(make_plan(campaign), OpenAIEngine(campaign.engine))
+        bench = Workbench(make_plan(campaign), make_engine(campaign.engine))
         _open[key] = (bench, 0)
         try:
             await bench.open()

@@ -97,7 +97,7 @@ def test_validate_prints_problems_shards_calls_and_prompts_by_round_and_a_bound(
         "calls": 14,
         "tokens_at_most": 1400,
     }
-    assert "14 calls; at most 1,400 tokens" in pacore("validate", file).out
+    assert "at most 14 calls and 1,400 tokens" in pacore("validate", file).out
 
 
 def test_validate_says_how_to_bound_what_is_unbounded(campaign_file: Write, pacore: Pacore) -> None:

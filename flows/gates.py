@@ -1,0 +1,142 @@
+"""Does coordination, and not something else, make the shipped model better? `make gates` measures it.
+
+Two campaigns on held-out problems give pass@1, the votes and the levels. Two controls tell what the references
+contribute: the same prompt with another problem's references, and with own references that are all wrong. The last line
+is one JSON object with each gate's value, 95 % interval (bootstrap over problems), n, and whether it is met.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from flows.run import run_campaign
+from infra.engine import Engine
+from infra.engines import make_engine
+from tasks.books import Books
+from tasks.campaign_file import load_campaign
+from tasks.compaction import conclusion
+from tasks.fingerprint import prompt_fingerprint, seed_of, trajectory_id
+from tasks.graders import Verdict, load_grader
+from tasks.method import parse_method
+from tasks.plan import Plan, make_plan
+from tasks.problem import Problem
+from tasks.prompt import in_prompt_order
+from tasks.report import accuracies
+from tasks.statistics import bootstrap_interval
+from tasks.tables import trajectories_table
+from tasks.vote import vote
+
+CAMPAIGNS = Path(__file__).with_name("campaigns")
+REFERENCES = DRAWS = 16
+Rates = NDArray[np.float64]
+Gate = dict[str, float | int | bool | list[float]]
+
+
+def main() -> None:
+    """Run the campaigns, or what is missing of them; then the controls; print the gates."""
+    countdown, arithmetic = (_books(CAMPAIGNS / f"gates-{name}.yaml") for name in ("countdown", "arithmetic"))
+    foreign, foreign_vote, all_wrong = asyncio.run(_controls(countdown))
+    of = {name: accuracies(countdown, parse_method(name)) for name in ("pass@1", "sc@16", "low", "medium", "high")}
+    sums = {name: accuracies(arithmetic, parse_method(name)) for name in ("pass@1", "low")}
+    for name, rates in {**of, "foreign": foreign, "foreign sc@16": foreign_vote, "all wrong": all_wrong}.items():
+        print(f"countdown {name:14} {_percent(rates)}")
+    for name, rates in sums.items():
+        print(f"arithmetic {name:13} {_percent(rates)}")
+    order = [float(np.nanmean(of[name])) for name in ("high", "medium", "low", "pass@1")]
+    gates: dict[str, Gate] = {
+        "countdown: medium - sc@16": _above_zero(of["medium"] - of["sc@16"]),
+        "countdown: high >= medium >= low >= pass@1": {"values": order, "met": order == sorted(order, reverse=True)},
+        "countdown: medium - foreign": _above_zero(of["medium"] - foreign),
+        "countdown: medium - foreign sc@16": _above_zero(of["medium"] - foreign_vote),
+        "countdown: all wrong - foreign": _above_zero(all_wrong - foreign),
+        "countdown: pass@1 within 10 and 70 %": _within(of["pass@1"]),
+        "arithmetic: pass@1 within 10 and 70 %": _within(sums["pass@1"]),
+        "arithmetic: low - pass@1": _above_zero(sums["low"] - sums["pass@1"]),
+    }
+    print(json.dumps(gates))
+
+
+def _books(file: Path) -> Books:
+    plan = make_plan(load_campaign(file))
+    if missing := asyncio.run(run_campaign(plan, Console(stderr=True, highlight=False))):
+        raise SystemExit(missing)
+    return Books(plan)
+
+
+async def _controls(books: Books) -> tuple[Rates, Rates, Rates]:
+    """Per problem: accuracy and vote with another problem's references, accuracy with own ones that are all wrong."""
+    plan, problems = books.plan, books.plan.problems
+    messages = _messages(plan)
+    chooser = random.Random("controls")
+    engine = make_engine(plan.campaign.engine)
+    places = asyncio.Semaphore(plan.campaign.engine.in_flight)
+
+    async def answers(problem: Problem, references: Sequence[str]) -> list[Verdict]:
+        shown = [message for _, message in in_prompt_order(references, [messages[id] for id in references])]
+        chat = plan.template.write(problem.chat, shown)
+        ids = [trajectory_id(plan.sampler, prompt_fingerprint(chat), draw) for draw in range(DRAWS)]
+        return await asyncio.gather(*(_answer(engine, places, plan, problem, chat, id) for id in ids))
+
+    async def accuracy(problem: Problem, references: Sequence[str]) -> tuple[float, float]:
+        verdicts = await answers(problem, references)
+        right = [verdict.outcome == "correct" for verdict in verdicts]
+        winner = vote([verdict.answer for verdict in verdicts])
+        voted = next((r for r, verdict in zip(right, verdicts, strict=True) if verdict.answer == winner), False)
+        return float(np.mean(right)), float(voted)
+
+    others = [problems[(n + chooser.randrange(1, len(problems))) % len(problems)] for n in range(len(problems))]
+    foreign = [chooser.sample(books.pool(other), REFERENCES) for other in others]
+    wrong = [[id for id in books.pool(p) if books.outcome(id, p) == "wrong"] for p in problems]
+    own = [chooser.sample(ids, REFERENCES) if len(ids) >= REFERENCES else None for ids in wrong]
+    with_foreign = await asyncio.gather(*(accuracy(p, ids) for p, ids in zip(problems, foreign, strict=True)))
+    with_wrong = await asyncio.gather(
+        *(accuracy(p, ids) if ids else _nothing() for p, ids in zip(problems, own, strict=True))
+    )
+    await engine.close()
+    rates = np.array(with_foreign)
+    return rates[:, 0], rates[:, 1], np.array(with_wrong)[:, 0]
+
+
+async def _nothing() -> tuple[float, float]:
+    return np.nan, np.nan
+
+
+async def _answer(
+    engine: Engine, places: asyncio.Semaphore, plan: Plan, problem: Problem, chat: list[dict[str, str]], id: str
+) -> Verdict:
+    async with places:
+        completion = await engine.complete(chat, plan.campaign.sampler, seed_of(id))
+    return load_grader(plan.campaign.grader)(problem.ground_truth, conclusion(completion.content))
+
+
+def _messages(plan: Plan) -> dict[str, str]:
+    rows = trajectories_table(plan.campaign.store).read(plan.partition, ["id", "message"])
+    return {id: message or "" for id, message in zip(rows["id"].to_pylist(), rows["message"].to_pylist(), strict=True)}
+
+
+def _above_zero(differences: Rates) -> Gate:
+    known = differences[~np.isnan(differences)]
+    low, high = bootstrap_interval(known)
+    return {"value": float(known.mean()), "interval": [low, high], "n": len(known), "met": low > 0}
+
+
+def _within(rates: Rates) -> Gate:
+    low, high = bootstrap_interval(rates)
+    mean = float(rates.mean())
+    return {"value": mean, "interval": [low, high], "n": len(rates), "met": 0.10 <= mean <= 0.70}
+
+
+def _percent(rates: Rates) -> str:
+    known = rates[~np.isnan(rates)]
+    low, high = bootstrap_interval(known)
+    return f"{100 * known.mean():5.1f} [{100 * low:5.1f}, {100 * high:5.1f}] n={len(known)}"
+
+
+if __name__ == "__main__":
+    main()

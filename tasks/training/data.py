@@ -1,0 +1,198 @@
+"""Training samples, made on the fly from the train split alone, and packed into even batches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tasks.benchmarks import arithmetic, countdown
+from tasks.benchmarks.split import Split, split_of
+from tasks.training.prompts import chat_prompt, message_of, synthesis_prompt
+from tasks.training.teacher import (
+    Claim,
+    Slips,
+    Span,
+    arithmetic_turn,
+    countdown_message,
+    countdown_reference,
+    countdown_turn,
+    text_of,
+)
+from tasks.training.tokenizer import END
+
+TOKENS = 4096  # in a batch, padding included
+FOREIGN = 0.08  # share of synthesis samples whose references belong to another problem
+ROOMS = ((4, 288), (9, 448), (18, 640), (32, 1024))  # (most references, tokens) of a batch
+
+Sample = tuple[str, list[Span]]
+Maker = Callable[[random.Random], Sample]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of token ids [B, T] and the weight of each as a prediction, zero on prompts and padding."""
+
+    tokens: Tensor
+    weights: Tensor
+
+
+# --- samples ---------------------------------------------------------------------------------
+
+
+def draw_countdown(chooser: random.Random, split: Split) -> tuple[countdown.Numbers, int, str]:
+    """Numbers, target and text of a random problem of a split."""
+    while True:
+        numbers, target = countdown.draw(chooser)
+        problem = countdown.problem(numbers, target)
+        if split_of(problem.id) == split:
+            return numbers, target, problem.chat[-1]["content"]
+
+
+def countdown_bare(chooser: random.Random, split: Split = "train", drill: float = 0.0, choice: float = 1.0) -> Sample:
+    """A bare problem and a random search, or, with chance `drill`, a drill of it."""
+    numbers, target, text = draw_countdown(chooser, split)
+    drilled = chooser.random() < drill
+    return text, countdown_turn(chooser, numbers, target, choice=choice, drill=drilled)
+
+
+def countdown_synthesis(chooser: random.Random, count: int, split: Split = "train", choice: float = 1.0) -> Sample:
+    """A problem with `count` references: as they come, all wrong, one right, or another problem's."""
+    numbers, target, text = draw_countdown(chooser, split)
+    source, goal = numbers, target
+    outcomes: list[bool | None] = [None] * count
+    kind = chooser.random()
+    if kind < FOREIGN:
+        source, goal, _ = draw_countdown(chooser, split)
+    elif kind < 0.45:
+        outcomes = [False] * count
+    elif kind < 0.80:
+        outcomes = [False] * count
+        outcomes[chooser.randrange(count)] = True
+    references: list[list[Claim]] = [countdown_reference(chooser, source, goal, outcome) for outcome in outcomes]
+    prompt = synthesis_prompt(text, [countdown_message(claims) for claims in references])
+    return prompt, countdown_turn(chooser, numbers, target, references, choice)
+
+
+def draw_arithmetic(chooser: random.Random, split: Split) -> tuple[arithmetic.Question, str]:
+    """A random question of a split and its text; the longer kinds come more often."""
+    while True:
+        question = arithmetic.draw(chooser, operation=chooser.choice("+-**^^^"))
+        problem = arithmetic.problem(question, chooser.randrange(2))
+        if split_of(problem.id) == split:
+            return question, problem.chat[-1]["content"]
+
+
+def arithmetic_bare(chooser: random.Random, split: Split = "train") -> Sample:
+    """A question and its exact working."""
+    question, text = draw_arithmetic(chooser, split)
+    return text, arithmetic_turn(question, Slips(chooser, 0.0))
+
+
+def arithmetic_synthesis(chooser: random.Random, count: int, split: Split = "train") -> Sample:
+    """A question with `count` references from hands that slip, more or less often."""
+    question, text = draw_arithmetic(chooser, split)
+    slips = Slips(chooser, chooser.choice((0.02, 0.05, 0.1, 0.2)))
+    messages = [message_of(text_of(arithmetic_turn(question, slips))) for _ in range(count)]
+    return synthesis_prompt(text, messages), arithmetic_turn(question, Slips(chooser, 0.0))
+
+
+# --- batches ---------------------------------------------------------------------------------
+
+
+class Packer:
+    """Turns samples into rows of one width."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._end = tokenizer.get_vocab()[END]
+
+    def row(self, sample: Sample) -> tuple[list[int], list[float]]:
+        """Token ids and weights of one sample, the closing token included."""
+        prompt, turn = sample
+        encoded = self._tokenizer.encode_batch([chat_prompt(prompt), *(text for text, _ in turn)])
+        ids, weights = list(encoded[0].ids), [0.0] * len(encoded[0].ids)
+        for span, (_, weight) in zip(encoded[1:], turn, strict=True):
+            ids += span.ids
+            weights += [weight] * len(span.ids)
+        return [*ids, self._end], [*weights, 1.0]
+
+    def batch(self, maker: Maker, chooser: random.Random, width: int) -> Batch:
+        """As many samples as TOKENS holds; a sample too long for the width is drawn anew."""
+        rows: list[tuple[list[int], list[float]]] = []
+        while len(rows) < TOKENS // width:
+            row = self.row(maker(chooser))
+            if len(row[0]) <= width:
+                rows.append(row)
+        tokens = torch.zeros(len(rows), width, dtype=torch.long)
+        weights = torch.zeros(len(rows), width)
+        for place, (ids, weight) in enumerate(rows):
+            tokens[place, : len(ids)] = torch.tensor(ids)
+            weights[place, : len(ids)] = torch.tensor(weight)
+        return Batch(tokens, weights)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the curriculum asks for up to a point of the run (a share of its steps)."""
+
+    end: float
+    references: int  # at most, in a sample; 0: no synthesis yet
+    drill: float  # share of bare countdown samples that practise the verdicts alone
+    choice: float  # weight of the tokens that choose a try
+    sums: int  # of four batches of bare problems, how many are arithmetic
+
+
+CURRICULUM = (
+    Stage(0.16, 0, drill=0.5, choice=0.5, sums=2),
+    Stage(0.27, 4, drill=0.5, choice=0.5, sums=2),
+    Stage(0.40, 9, drill=0.5, choice=0.5, sums=2),
+    Stage(0.50, 18, drill=0.5, choice=0.5, sums=2),
+    Stage(1.00, 32, drill=0.15, choice=2.0, sums=1),
+)
+
+
+def stage_at(progress: float) -> Stage:
+    """The stage of the curriculum that a point of the run lies in."""
+    return next((stage for stage in CURRICULUM if progress < stage.end), CURRICULUM[-1])
+
+
+def batches(packer: Packer, seed: int, step: int, progress: float) -> list[Batch]:
+    """The two batches of one optimizer step: bare problems, and synthesis (before it, sums)."""
+    chooser, stage = random.Random(f"{seed}/{step}"), stage_at(progress)
+    if not stage.references:
+        return [
+            packer.batch(_countdown(stage), chooser, 128),
+            packer.batch(arithmetic_bare, chooser, 144),
+        ]
+    return [_bare(packer, chooser, step, stage), _synthesis(packer, chooser, stage)]
+
+
+def _countdown(stage: Stage) -> Maker:
+    return partial(countdown_bare, drill=stage.drill, choice=stage.choice)
+
+
+def _bare(packer: Packer, chooser: random.Random, step: int, stage: Stage) -> Batch:
+    if (stage.sums == 2 and step % 4 in (0, 2)) or (stage.sums == 1 and step % 4 < 3):
+        return packer.batch(_countdown(stage), chooser, 128)
+    if (stage.sums == 2 and step % 4 == 1) or (stage.sums == 1 and step % 8 == 3):
+        return packer.batch(arithmetic_bare, chooser, 144)
+    count = min(stage.references, chooser.choice((2, 4, 4, 8, 16)))
+    width = 288 if count <= 4 else 448 if count <= 9 else 640
+    return packer.batch(partial(arithmetic_synthesis, count=count), chooser, width)
+
+
+def _synthesis(packer: Packer, chooser: random.Random, stage: Stage) -> Batch:
+    rooms = [room for room in ROOMS if room[0] <= stage.references]
+    upper, width = chooser.choice(rooms)
+    lower = max((room[0] for room in ROOMS if room[0] < upper), default=0) + 1
+
+    def maker(chooser: random.Random) -> Sample:
+        return countdown_synthesis(chooser, chooser.randint(lower, upper), choice=stage.choice)
+
+    return packer.batch(maker, chooser, width)
