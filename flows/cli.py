@@ -102,12 +102,8 @@ def validate(file: str, *, json: Json = False) -> int:
         ["method", "round", "prompts", "calls"],
         [[line.method, str(line.round), f"{line.prompts:,}", f"{line.calls:,}"] for line in lines],
     )
-    limit = (
-        f"at most {bound:,} tokens"
-        if bound
-        else "tokens unbounded: set sampler.max_tokens or engine.window for a bound"
-    )
-    out.print(f"{sum(line.calls for line in lines):,} calls, fewer where methods share some; {limit}", soft_wrap=True)
+    tokens = f" and {bound:,} tokens" if bound else "; for a bound of tokens set sampler.max_tokens or engine.window"
+    out.print(f"at most {sum(line.calls for line in lines):,} calls{tokens}", soft_wrap=True)
     return COMPLETE
 
 
