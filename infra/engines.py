@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Discriminator, Tag
 
 from infra.engine import Engine
-from infra.local_engine import LocalEngine, LocalSettings
+from infra.local.engine import LocalEngine, LocalSettings
 from infra.openai_engine import OpenAIEngine, OpenAISettings
 
 ENGINES: dict[str, type[BaseModel]] = {"openai": OpenAISettings, "local": LocalSettings}

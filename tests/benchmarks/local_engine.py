@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from infra.engine import Chat, Engine
-from infra.local_engine import SHIPPED, LocalEngine, LocalSettings
+from infra.local.engine import SHIPPED, LocalEngine, LocalSettings
 from infra.openai_engine import OpenAIEngine, OpenAISettings
 from infra.sampler import Sampler
 

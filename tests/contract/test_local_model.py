@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.local_chat import LocalChat
-from infra.local_checkpoint import read_shape, read_weights
-from infra.local_engine import SHIPPED
-from infra.local_model import LocalModel
-from infra.local_prompts import read
+from infra.local.chat import LocalChat
+from infra.local.checkpoint import read_shape, read_weights
+from infra.local.engine import SHIPPED
+from infra.local.prompts import read
+from infra.local.qwen3 import LocalModel
 from tests.contract.conftest import HERE, VLLM_VENV, absent
 
 PYTHON = VLLM_VENV / "bin/python"

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-import infra.local_batch
+import infra.local.batch
 from infra.engine import Chat, Completion, EngineError, Rejected, TooLong, Unreachable
-from infra.local_chat import LocalChat
-from infra.local_checkpoint import Floats, Shape, read_shape, read_weights, sizes
-from infra.local_engine import LocalEngine, LocalSettings
-from infra.local_lanes import pages_for
-from infra.local_model import LocalModel
-from infra.local_prompts import PAGE, Prompt, Prompts, read
-from infra.local_sampling import Dials, choose, uniform
+from infra.local.chat import LocalChat
+from infra.local.checkpoint import Floats, Shape, read_shape, read_weights, sizes
+from infra.local.engine import LocalEngine, LocalSettings
+from infra.local.lanes import pages_for
+from infra.local.prompts import PAGE, Prompt, Prompts, read
+from infra.local.qwen3 import LocalModel
+from infra.local.sampling import Dials, choose, uniform
 from infra.sampler import Sampler
 
 SAMPLER = Sampler(model="any", max_tokens=24)
@@ -215,7 +215,7 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], bytes]:
             assert seen.setdefault((key, number), row.tobytes()) == row.tobytes()
         return choose(logits, dials, numbers)
 
-    monkeypatch.setattr(infra.local_batch, "choose", recording)
+    monkeypatch.setattr(infra.local.batch, "choose", recording)
     return seen
 
 
@@ -303,7 +303,7 @@ async def test_a_prompt_that_requests_share_is_read_once(folder: Path, monkeypat
         reads.append(len(tokens))
         return read(model, tokens)
 
-    monkeypatch.setattr("infra.local_prompts.read", counting)
+    monkeypatch.setattr("infra.local.prompts.read", counting)
     async with engine_on(folder) as engine:
         done = await asyncio.gather(*(engine.complete(ask("y" * 300), SAMPLER, seed) for seed in range(20)))
     assert len(reads) == 1

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from infra.answer_stream import CLOSE, OPEN, split_thinking
 from infra.engine import Chat, Rejected
-from infra.local_checkpoint import read_bytes, read_json
+from infra.local.checkpoint import read_bytes, read_json
 
 TEMPLATE, TOKENIZER, TOKENIZER_CONFIG = "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"
 PROMPTS_REMEMBERED = 256

@@ -11,9 +11,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.local_checkpoint import Floats, Shape
-from infra.local_model import LocalModel
-from infra.local_prompts import PAGE, Prompt
+from infra.local.checkpoint import Floats, Shape
+from infra.local.prompts import PAGE, Prompt
+from infra.local.qwen3 import LocalModel
 
 FIRST_ROWS = 8
 
@@ -150,7 +150,7 @@ class Lanes(Generic[R]):
         return bool(moved)
 
     def attend(self, layer: int, q: Floats, k: Floats, v: Floats) -> Floats:
-        """One token of each request, then padding, attends to all before it. See `local_model.Attend`."""
+        """One token of each request, then padding, attends to all before it. See `qwen3.Attend`."""
         out, totals = np.zeros(q.shape, np.float32), np.ones(q.shape[:2], np.float32)
         peaks = np.zeros(q.shape[:2], np.float32)
         end = 0

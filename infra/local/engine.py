@@ -10,14 +10,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.engine import Chat, Completion, TooLong, Unreachable
-from infra.local_batch import Batch, Request
-from infra.local_chat import LocalChat
-from infra.local_checkpoint import Shape, read_json, read_shape, read_weights
-from infra.local_loop import LocalLoop, one_blas_thread
-from infra.local_model import LocalModel
+from infra.local.batch import Batch, Request
+from infra.local.chat import LocalChat
+from infra.local.checkpoint import Shape, read_json, read_shape, read_weights
+from infra.local.loop import LocalLoop, one_blas_thread
+from infra.local.qwen3 import LocalModel
 from infra.sampler import Sampler
 
-SHIPPED = Path(__file__).with_name("model")
+SHIPPED = Path(__file__).parents[1] / "model"
 """The checkpoint that comes with the project."""
 GENERATION = "generation_config.json"
 

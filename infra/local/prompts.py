@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infra.local_checkpoint import Floats
-from infra.local_model import LocalModel
+from infra.local.checkpoint import Floats
+from infra.local.qwen3 import LocalModel
 
 PAGE = 64
 """Tokens whose keys are multiplied at once. Fixed sizes keep every product the same, whatever else is in the batch."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from infra.local_chat import LocalChat
-from infra.local_checkpoint import Floats
-from infra.local_lanes import Lanes
-from infra.local_model import LocalModel
-from infra.local_prompts import Prompt, Prompts
-from infra.local_sampling import Dials, choose
+from infra.local.chat import LocalChat
+from infra.local.checkpoint import Floats
+from infra.local.lanes import Lanes
+from infra.local.prompts import Prompt, Prompts
+from infra.local.qwen3 import LocalModel
+from infra.local.sampling import Dials, choose
 from infra.sampler import Sampler
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.local_checkpoint import Floats
+from infra.local.checkpoint import Floats
 from infra.sampler import Sampler
 
 Doubles = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.local_checkpoint import Floats, Shape
+from infra.local.checkpoint import Floats, Shape
 
 Attend = Callable[[int, Floats, Floats, Floats], Floats]
 """Layer number, queries [B, heads, head_dim], keys and values [B, kv_heads, head_dim] → [B, heads · head_dim]."""

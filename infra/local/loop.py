@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from threadpoolctl import threadpool_limits
 
 from infra.engine import Unreachable
-from infra.local_batch import Batch, Request
+from infra.local.batch import Batch, Request
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The engine `local`: a small Qwen3 in this process, in numpy."""
