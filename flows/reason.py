@@ -32,6 +32,8 @@ async def reason(campaign: Campaign, method: str, shard: int) -> None:
         work, how = Shard(bench, shard), bench.plan.method(method)
         pairs = [(problem, run) for problem in work.problems for run in range(campaign.runs)]
         due = [pair for pair in pairs if not bench.committed(how, *pair, len(how.rounds))]
+        if not due:
+            return
         rounds = {number: RoundInFlight(due, width) for number, width in enumerate(how.widths, 1)}
         async with asyncio.TaskGroup() as group:
             for number, round in rounds.items():

@@ -1,5 +1,6 @@
 """Whole campaigns by the command, against the simulator over HTTP, on a real Prefect server."""
 
+import asyncio
 import contextlib
 import errno
 import itertools
@@ -62,6 +63,29 @@ def test_every_request_is_a_stored_trajectory_and_every_prompt_is_the_template_o
         messages = [rows[id]["message"] for id in row["references"]]
         assert len(messages) in {1: (0,), 2: (4, 3), 3: (2,)}[row["round"]]
         assert sent[row["seed"]] == plan.template.write(chats[row["problem"]], messages)
+
+
+def test_a_shard_that_is_complete_can_be_run_again_and_asks_for_nothing(
+    campaign_file: Write, pacore: Pacore, simulate: Simulate
+) -> None:
+    from flows.reason import reason
+
+    with simulate() as server:
+        file = campaign_file(engine=engine(server), methods=["low"])
+        assert pacore("run", file).code == 0
+        received = server.seen["received"]
+        asyncio.run(asyncio.wait_for(reason(load_campaign(file), "low", 0), timeout=60))
+        assert server.seen["received"] == received
+
+
+def test_a_shard_can_be_run_alone_and_fills_what_it_needs_of_the_pool(campaign_file: Write, simulate: Simulate) -> None:
+    from flows.reason import reason
+
+    with simulate() as server:
+        file = campaign_file(engine=engine(server), pool=6, methods=["low"])
+        asyncio.run(asyncio.wait_for(reason(load_campaign(file), "low", 0), timeout=60))
+    shard = len(plan_of(file).shards[0])
+    assert Counter(row["round"] for row in trajectories(file)) == {1: 4 * shard, 2: shard}
 
 
 def test_a_campaign_ends_with_a_table_and_the_same_rows_as_json(
