@@ -32,8 +32,8 @@ from infra.sampler import Sampler
 SLOTS = 64
 WALL_PROBLEMS = 60
 SIZES = {1_000: 50, 5_000: 250, 20_000: 1_000}
-"""Trajectories: problems. Each problem has a pool of 16 and takes [16] and [16, 2]: 16 + 1 + 3 calls."""
-METHODS: list[Any] = ["medium", [16, 2]]
+"""Trajectories: problems. Each problem has a pool of 16 and takes [16] and [8, 2]: 16 + 1 + 3 calls."""
+METHODS: list[Any] = ["medium", [8, 2]]
 REPEATS = 3
 
 
