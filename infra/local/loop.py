@@ -13,8 +13,6 @@ from infra.local.batch import Batch, Request
 
 log = logging.getLogger(__name__)
 
-Waiting = tuple[Request, asyncio.Future[None]]
-
 
 def one_blas_thread() -> AbstractContextManager[object]:
     """Keep matrix products to the thread that asks for them, in the whole process, until the block ends.
