@@ -1,4 +1,7 @@
-"""Statistics of an evaluation: pass@k and the confidence interval of an accuracy."""
+"""Statistics of an evaluation: pass@k, the confidence interval of an accuracy, two methods compared in pairs."""
+
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,3 +63,61 @@ def bootstrap_interval(
     )
     lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(lower), float(upper)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two methods on the same problems: the mean difference, its 95 % interval, p, and how many problems."""
+
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    problems: int
+
+
+def paired(
+    first: NDArray[np.float64], second: NDArray[np.float64], permutations: int = 10_000, seed: int = 0
+) -> Comparison | None:
+    """Compare two methods problem by problem; None where they share no problem.
+
+    The interval is a bootstrap over problems. The p value is that of a two-sided permutation test: under the hypothesis
+    that the methods do not differ, each problem's difference could as well have the other sign. All sign changes are
+    tried where they are no more than `permutations`, else so many are drawn, and the one observed counts among them.
+
+    Args:
+        first: shape (P,), each problem's mean over runs; nan where there is none.
+        second: the same for the other method, same problems in the same order.
+        permutations: how many sign changes are tried.
+        seed: the same seed gives the same interval and p.
+
+    Raises:
+        ValueError: the two are not of one shape.
+    """
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"paired methods have one number each for the same problems: {first.shape}, {second.shape}")
+    differences = first - second
+    differences = differences[~np.isnan(differences)]
+    if not differences.size:
+        return None
+    return Comparison(
+        difference=float(differences.mean()),
+        interval=bootstrap_interval(differences, seed=seed),
+        p=_sign_flip_p(differences, permutations, seed),
+        problems=int(differences.size),
+    )
+
+
+def _sign_flip_p(differences: NDArray[np.float64], permutations: int, seed: int) -> float:
+    differences = differences[differences != 0]
+    count = differences.size
+    threshold = abs(float(differences.sum())) - 1e-9
+    if 2**count <= permutations:
+        signs = np.array(list(product((-1.0, 1.0), repeat=count))).reshape(2**count, count)
+        return float(np.mean(np.abs(signs @ differences) >= threshold))
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CELLS // count)
+    extreme = 0
+    for done in range(0, permutations, rows):
+        signs = generator.choice((-1.0, 1.0), size=(min(rows, permutations - done), count))
+        extreme += int(np.sum(np.abs(signs @ differences) >= threshold))
+    return (extreme + 1) / (permutations + 1)

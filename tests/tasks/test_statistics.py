@@ -1,10 +1,11 @@
 import tracemalloc
-from itertools import combinations
+from itertools import combinations, product
+from random import Random
 
 import numpy as np
 import pytest
 
-from tasks.statistics import bootstrap_interval, pass_at_k
+from tasks.statistics import bootstrap_interval, paired, pass_at_k
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(5, 2, 1), (5, 2, 3), (6, 1, 5), (6, 3, 2), (4, 0, 2), (4, 4, 1), (4, 3, 2)])
@@ -62,3 +63,68 @@ def test_memory_does_not_grow_with_the_number_of_problems() -> None:
 def test_what_is_not_one_number_a_problem_is_refused(values: list[float]) -> None:
     with pytest.raises(ValueError, match="one number for each problem"):
         bootstrap_interval(np.array(values))
+
+
+def test_the_interval_is_that_of_resampled_problems_with_all_their_runs() -> None:
+    """The slow and obvious way: draw problems with replacement, take every run of those drawn."""
+    runs = [[1, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 1, 0]]
+    chooser = Random(1)
+    means = []
+    for _ in range(20_000):
+        drawn = [chooser.choice(runs) for _ in runs]
+        means.append(sum(map(sum, drawn)) / sum(map(len, drawn)))
+    means.sort()
+    slow = means[500], means[19_500]
+    assert bootstrap_interval(np.array(runs).mean(axis=1)) == pytest.approx(slow, abs=0.03)
+
+
+def test_a_comparison_is_of_the_same_problems() -> None:
+    first, second = np.array([1.0, 0.5, np.nan, 0.0]), np.array([0.0, 0.5, 1.0, np.nan])
+    comparison = paired(first, second)
+    assert comparison is not None
+    assert (comparison.difference, comparison.problems) == (0.5, 2)
+    assert comparison.interval == (0.0, 1.0)
+    assert paired(np.array([np.nan]), np.array([1.0])) is None
+
+
+def test_what_is_not_one_number_each_for_the_same_problems_is_not_compared() -> None:
+    with pytest.raises(ValueError, match="same problems"):
+        paired(np.zeros(3), np.zeros(4))
+
+
+def test_p_is_the_share_of_sign_changes_that_are_as_extreme() -> None:
+    differences = [0.25, 0.5, -0.25, 0.75, 0.0, 0.5, 0.25, -0.5]
+    as_extreme = [
+        abs(sum(sign * one for sign, one in zip(signs, differences, strict=True))) >= abs(sum(differences))
+        for signs in product((-1, 1), repeat=len(differences))
+    ]
+    comparison = paired(np.array(differences), np.zeros(8))
+    assert comparison is not None
+    assert comparison.p == pytest.approx(sum(as_extreme) / len(as_extreme))
+
+
+def test_p_from_drawn_sign_changes_is_near_the_exact_one_and_repeats() -> None:
+    differences = np.random.default_rng(2).normal(0.3, 1, 12)
+    exact, drawn, again = (paired(differences, np.zeros(12), n) for n in (5000, 4000, 4000))
+    assert exact is not None
+    assert drawn is not None
+    assert drawn == again
+    assert drawn.p == pytest.approx(exact.p, abs=0.03)
+
+
+def test_methods_that_never_differ_have_p_1() -> None:
+    comparison = paired(np.ones(30), np.ones(30))
+    assert comparison is not None
+    assert (comparison.difference, comparison.p) == (0.0, 1.0)
+
+
+def test_a_difference_on_every_one_of_many_problems_has_a_p_that_is_small_and_not_0() -> None:
+    comparison = paired(np.ones(40), np.zeros(40))
+    assert comparison is not None
+    assert comparison.p == pytest.approx(1 / 10_001)
+
+
+def test_under_no_difference_p_is_uniform() -> None:
+    generator = np.random.default_rng(3)
+    ps = [c.p for _ in range(400) if (c := paired(generator.normal(size=10), generator.normal(size=10), 1024))]
+    assert np.mean([p <= 0.05 for p in ps]) == pytest.approx(0.05, abs=0.03)
