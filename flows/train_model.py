@@ -3,9 +3,11 @@
     python -m flows.train_model --out runs/main --steps 4200
 
 Seeded, and resumable: run the same command again and it goes on from the last saved step. The run
-is one piece: bare problems first; from 16 % of the steps on, half of all tokens are synthesis
-prompts, with more and more references; from half of the way on the learning rate falls to zero. `base/` in
-the output is the average of the weights just before synthesis starts, to compare pass@1 with.
+is one piece: bare problems first; from 16 % of the steps on, half of all tokens are countdown's synthesis
+prompts, with more and more references; from half of the way on the learning rate falls to zero. `model/`
+in the output is its end. `base/` is the end of a branch that meets no reference: it leaves the run where
+synthesis starts, and its rate falls to zero in a tenth as many steps as the run has. Its pass@1 is what
+the model's is compared with.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from torch import Tensor
 
 from tasks.training import export
 from tasks.training.data import (
+    BARE_END,
     Batch,
     Maker,
     Packer,
     arithmetic_bare,
+    arithmetic_synthesis,
     batches,
     countdown_bare,
     countdown_synthesis,
@@ -37,7 +41,7 @@ from tasks.training.optimizer import optimizers
 from tasks.training.teacher import DECISION
 from tasks.training.tokenizer import build
 
-WARMUP, DECAY_FROM, AVERAGE = 50, 0.50, 0.99
+WARMUP, DECAY_FROM, BRANCH = 50, 0.50, 0.10
 
 
 def main() -> None:
@@ -50,6 +54,8 @@ def main() -> None:
     run = Run(args, tokenizer)
     run.resume()
     while run.step < args.steps:
+        if run.starts_synthesis and not (args.out / "base").exists():
+            run.branch()
         run.update()
         if run.step % args.report_every == 0:
             print(run.report(), flush=True)
@@ -87,7 +93,6 @@ class Run:
         self.args, self.tokenizer = args, tokenizer
         self.packer = Packer(tokenizer)
         self.model = Qwen3(Shape())
-        self.average = {n: p.detach().clone() for n, p in self.model.named_parameters()}
         self.optimizers = optimizers(self.model, args.matrix_lr, args.other_lr)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.losses: list[list[float]] = []
@@ -100,36 +105,45 @@ class Run:
         """Share of the run that is done."""
         return float(self.step / self.args.steps)
 
+    @property
+    def starts_synthesis(self) -> bool:
+        """Whether the next step is the first with references."""
+        before = (self.step - 1) / self.args.steps
+        return stage_at(self.progress).references > 0 and stage_at(before).references == 0
+
     def update(self) -> None:
-        """One optimizer step."""
+        """One step of the run."""
+        chooser, stage = random.Random(f"{self.args.seed}/{self.step}"), stage_at(self.progress)
+        self._update(batches(self.packer, chooser, self.step, stage), rate(self.step, self.args.steps))
+        self.step += 1
+
+    def branch(self) -> None:
+        """Let a copy's rate fall on bare problems, export it, and go back to where it left the run."""
+        self.save()
+        steps = round(BRANCH * self.args.steps)
+        for step in range(steps):
+            chooser = random.Random(f"{self.args.seed}/branch/{step}")
+            self._update(batches(self.packer, chooser, step, BARE_END), 1 - step / steps)
+        print(f"branch of {steps} steps ends | validation: {self.validation()}", flush=True)
+        export.write(self.model, self.tokenizer, self.args.out / "base.new")
+        (self.args.out / "base.new").replace(self.args.out / "base")
+        self.resume()
+
+    def _update(self, batches_: list[Batch], factor: float) -> None:
+        """One optimizer step at a share of the peak rate."""
         started = time.monotonic()
-        batches_ = batches(self.packer, self.args.seed, self.step, self.progress)
         losses = [weighted_loss(self.model, batch) for batch in batches_]
         for loss in losses:
             (loss / len(losses)).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        factor = rate(self.step, self.args.steps)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             optimizer.step()
             optimizer.zero_grad()
-        synthesis_ahead = stage_at(self.progress).references == 0
-        self.step += 1
         self.losses.append([loss.item() for loss in losses])
         self.tokens += sum(batch.tokens.numel() for batch in batches_)
         self.seconds += time.monotonic() - started
-        if synthesis_ahead:
-            for name, param in self.model.named_parameters():
-                self.average[name].lerp_(param.detach(), 1 - AVERAGE)
-            if stage_at(self.progress).references:
-                self.write_base()
-
-    def write_base(self) -> None:
-        """Export the averaged weights: the model that has not met a reference yet."""
-        base = Qwen3(self.model.shape)
-        base.load_state_dict(self.average)
-        export.write(base, self.tokenizer, self.args.out / "base")
 
     def report(self) -> str:
         """One line of the log."""
@@ -153,6 +167,8 @@ class Run:
         if stage_at(self.progress).references:
             for count, width in ((4, 288), (16, 640), (32, 1024)):
                 kinds[f"refs-{count}"] = partial(countdown_synthesis, count=count, split="validation"), width
+            for count, width in ((4, 304), (18, 736)):
+                kinds[f"sums-{count}"] = partial(arithmetic_synthesis, count=count, split="validation"), width
         return " ".join(f"{name} {self._foreseen(maker, width):.3f}" for name, (maker, width) in kinds.items())
 
     def _foreseen(self, maker: Maker, width: int) -> float:
@@ -165,7 +181,6 @@ class Run:
         """Write all that the run needs to go on; a kill in between leaves the last state whole."""
         state = {
             "model": self.model.state_dict(),
-            "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "run": (self.step, self.tokens, self.seconds),
         }
@@ -180,10 +195,10 @@ class Run:
             return
         state = torch.load(path)
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.tokens, self.seconds = state["run"]
+        self.losses = []
         print(f"resumed at step {self.step}", flush=True)
 
 

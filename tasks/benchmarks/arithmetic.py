@@ -32,7 +32,7 @@ class Size:
     prime: int
 
 
-SMALL = Size("arithmetic", (1000, 9999), ((10, 99), (10, 99)), (2, 96), (2, 99), 97)
+SMALL = Size("arithmetic", (1000, 9999), ((10, 99), (10, 99)), (2, 30), (2, 63), 31)
 _WIDE = (10**11, 10**13)
 PAPER = Size("arithmetic-paper", _WIDE, (_WIDE, _WIDE), _WIDE, _WIDE, 1_000_000_007)
 

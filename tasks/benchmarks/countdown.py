@@ -23,11 +23,12 @@ Numbers = tuple[int, int, int]
 
 @lru_cache(maxsize=4096)
 def expressions(numbers: Numbers) -> dict[str, int]:
-    """The ways to combine the three numbers with + - *, in one spelling each, with their values.
+    """The ways to combine the three numbers with + - * /, in one spelling each, with their values.
 
-    Kept are those whose values, the one in between included, are within 0..99. An answer may
-    divide, but no target needs it: to propose divisions that come out even is beyond a tiny model.
-    `a+b+c` and `b+c+a` are one way (`canonical`); the spelling that comes first is kept.
+    Kept are those whose values, the one in between included, are whole and within 0..99. Of divisions
+    only those of one given number by another: to foresee that (4+8)/6 comes out even is beyond a tiny
+    model, and no target needs it; an answer may hold it. `a+b+c` and `b+c+a` are one way
+    (`canonical`); the spelling that comes first is kept.
     """
     found: dict[str, tuple[str, int]] = {}
     for a, b, c in permutations(numbers):
@@ -46,6 +47,9 @@ def _spellings(a: int, b: int, c: int) -> Iterator[str]:
     if a >= b:
         yield from (f"{a}*{b}{other}{c}" for other in "*+-")
         yield f"{c}-{a}*{b}"
+    if a % b == 0:
+        yield from (f"{a}/{b}{other}{c}" for other in "*+-")
+        yield f"{c}-{a}/{b}"
 
 
 _FIRST = [re.compile(pattern) for pattern in (r"\((\d+[-+]\d+)\)", r"(\d+[*/]\d+)", r"(\d+[-+]\d+)")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,22 +13,26 @@ from torch import Tensor
 
 from tasks.benchmarks import arithmetic, countdown
 from tasks.benchmarks.split import Split, split_of
-from tasks.training.prompts import chat_prompt, message_of, synthesis_prompt
+from tasks.training.prompts import chat_prompt, synthesis_prompt
 from tasks.training.teacher import (
+    SLIP,
     Claim,
-    Slips,
+    Hand,
     Span,
+    arithmetic_reference,
     arithmetic_turn,
     countdown_message,
     countdown_reference,
     countdown_turn,
-    text_of,
 )
 from tasks.training.tokenizer import END
 
 TOKENS = 4096  # in a batch, padding included
 FOREIGN = 0.08  # share of synthesis samples whose references belong to another problem
-ROOMS = ((4, 288), (9, 448), (18, 640), (32, 1024))  # (most references, tokens) of a batch
+Rooms = Sequence[tuple[int, int]]
+"""The most references of a batch's samples, and the tokens that they have room in."""
+COUNTDOWN_ROOMS: Rooms = ((4, 288), (9, 448), (18, 640), (32, 1024))
+ARITHMETIC_ROOMS: Rooms = ((4, 304), (9, 480), (18, 736), (32, 1088))
 
 Sample = tuple[str, list[Span]]
 Maker = Callable[[random.Random], Sample]
@@ -89,17 +93,17 @@ def draw_arithmetic(chooser: random.Random, split: Split) -> tuple[arithmetic.Qu
 
 
 def arithmetic_bare(chooser: random.Random, split: Split = "train") -> Sample:
-    """A question and its exact working."""
+    """A question and its working."""
     question, text = draw_arithmetic(chooser, split)
-    return text, arithmetic_turn(question, Slips(chooser, 0.0))
+    return text, arithmetic_turn(question, Hand(chooser))
 
 
 def arithmetic_synthesis(chooser: random.Random, count: int, split: Split = "train") -> Sample:
-    """A question with `count` references from hands that slip, more or less often."""
+    """A question with `count` references from hands that slip as often as the bare working's, or more often."""
     question, text = draw_arithmetic(chooser, split)
-    slips = Slips(chooser, chooser.choice((0.02, 0.05, 0.1, 0.2)))
-    messages = [message_of(text_of(arithmetic_turn(question, slips))) for _ in range(count)]
-    return synthesis_prompt(text, messages), arithmetic_turn(question, Slips(chooser, 0.0))
+    slip = SLIP * chooser.choice((1, 1, 2, 4))
+    values, messages = zip(*(arithmetic_reference(chooser, question, slip) for _ in range(count)), strict=True)
+    return synthesis_prompt(text, messages), arithmetic_turn(question, Hand(chooser, values))
 
 
 # --- batches ---------------------------------------------------------------------------------
@@ -145,16 +149,18 @@ class Stage:
     references: int  # at most, in a sample; 0: no synthesis yet
     drill: float  # share of bare countdown samples that practise the verdicts alone
     choice: float  # weight of the tokens that choose a try
-    sums: int  # of four batches of bare problems, how many are arithmetic
+    sums: int  # of eight batches beside the countdown syntheses, how many are arithmetic, half of them syntheses
 
 
 CURRICULUM = (
-    Stage(0.16, 0, drill=0.5, choice=0.5, sums=2),
-    Stage(0.27, 4, drill=0.5, choice=0.5, sums=2),
-    Stage(0.40, 9, drill=0.5, choice=0.5, sums=2),
-    Stage(0.50, 18, drill=0.5, choice=0.5, sums=2),
-    Stage(1.00, 32, drill=0.15, choice=2.0, sums=1),
+    Stage(0.16, 0, drill=0.5, choice=0.5, sums=4),
+    Stage(0.27, 4, drill=0.5, choice=0.5, sums=4),
+    Stage(0.40, 9, drill=0.5, choice=0.5, sums=4),
+    Stage(0.50, 18, drill=0.5, choice=0.5, sums=4),
+    Stage(1.00, 32, drill=0.15, choice=2.0, sums=2),
 )
+BARE_END = Stage(1.00, 0, drill=0.15, choice=2.0, sums=4)
+"""The end of a run that meets no reference."""
 
 
 def stage_at(progress: float) -> Stage:
@@ -162,37 +168,29 @@ def stage_at(progress: float) -> Stage:
     return next((stage for stage in CURRICULUM if progress < stage.end), CURRICULUM[-1])
 
 
-def batches(packer: Packer, seed: int, step: int, progress: float) -> list[Batch]:
-    """The two batches of one optimizer step: bare problems, and synthesis (before it, sums)."""
-    chooser, stage = random.Random(f"{seed}/{step}"), stage_at(progress)
+def batches(packer: Packer, chooser: random.Random, step: int, stage: Stage) -> list[Batch]:
+    """The two batches of one optimizer step.
+
+    Before synthesis one of each benchmark; then one of countdown's syntheses, beside which bare
+    countdown, bare arithmetic and arithmetic's syntheses take turns.
+    """
+    countdown_maker = partial(countdown_bare, drill=stage.drill, choice=stage.choice)
     if not stage.references:
-        return [
-            packer.batch(_countdown(stage), chooser, 128),
-            packer.batch(arithmetic_bare, chooser, 144),
-        ]
-    return [_bare(packer, chooser, step, stage), _synthesis(packer, chooser, stage)]
+        return [packer.batch(countdown_maker, chooser, 128), packer.batch(arithmetic_bare, chooser, 144)]
+    countdown_with = partial(countdown_synthesis, choice=stage.choice)
+    syntheses = _synthesis(packer, chooser, stage, countdown_with, COUNTDOWN_ROOMS)
+    turn = step % 8
+    if turn >= stage.sums:
+        return [packer.batch(countdown_maker, chooser, 128), syntheses]
+    if turn % 2:
+        return [packer.batch(arithmetic_bare, chooser, 144), syntheses]
+    return [_synthesis(packer, chooser, stage, arithmetic_synthesis, ARITHMETIC_ROOMS), syntheses]
 
 
-def _countdown(stage: Stage) -> Maker:
-    return partial(countdown_bare, drill=stage.drill, choice=stage.choice)
-
-
-def _bare(packer: Packer, chooser: random.Random, step: int, stage: Stage) -> Batch:
-    if (stage.sums == 2 and step % 4 in (0, 2)) or (stage.sums == 1 and step % 4 < 3):
-        return packer.batch(_countdown(stage), chooser, 128)
-    if (stage.sums == 2 and step % 4 == 1) or (stage.sums == 1 and step % 8 == 3):
-        return packer.batch(arithmetic_bare, chooser, 144)
-    count = min(stage.references, chooser.choice((2, 4, 4, 8, 16)))
-    width = 288 if count <= 4 else 448 if count <= 9 else 640
-    return packer.batch(partial(arithmetic_synthesis, count=count), chooser, width)
-
-
-def _synthesis(packer: Packer, chooser: random.Random, stage: Stage) -> Batch:
-    rooms = [room for room in ROOMS if room[0] <= stage.references]
-    upper, width = chooser.choice(rooms)
-    lower = max((room[0] for room in ROOMS if room[0] < upper), default=0) + 1
-
-    def maker(chooser: random.Random) -> Sample:
-        return countdown_synthesis(chooser, chooser.randint(lower, upper), choice=stage.choice)
-
-    return packer.batch(maker, chooser, width)
+def _synthesis(
+    packer: Packer, chooser: random.Random, stage: Stage, maker: Callable[[random.Random, int], Sample], rooms: Rooms
+) -> Batch:
+    """A batch of one room, so that padding is little."""
+    place = chooser.randrange(sum(most <= stage.references for most, _ in rooms))
+    (most, width), fewest = rooms[place], rooms[place - 1][0] + 1 if place else 1
+    return packer.batch(lambda chooser: maker(chooser, chooser.randint(fewest, most)), chooser, width)

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.benchmarks import arithmetic, countdown
-from tasks.training.prompts import END_THINK, THINK
+from tasks.training.prompts import END_THINK, THINK, message_of
 
 Span = tuple[str, float]
 Turn = list[Span]
 
 TRIES, PROPOSALS = 2, 8
 PLAIN, VALUE, DECISION = 1.0, 3.0, 4.0
+SLIP, LETTERS = 0.08, "abcdefghij"
 UNSEEN_ODDS = 3.0  # an untried expression is proposed this many times as often as a tried one
 
 
@@ -186,35 +188,55 @@ def countdown_reference(
 # --- arithmetic ------------------------------------------------------------------------------
 
 
-class Slips:
-    """A hand that slips: passes a value on, or, with a given chance, a wrong one."""
+class Hand:
+    """Works in steps, each a calculation in small numbers under a letter of its own, and slips now and then.
 
-    def __init__(self, chooser: random.Random, chance: float) -> None:
-        self._chooser, self._chance = chooser, chance
+    A step's value is what most references say of it. Where no two agree, or two values tie, it is
+    computed, and with chance SLIP, unnoticed, wrong: the same chance with references and without.
+    """
 
-    def __call__(self, value: int, limit: int) -> int:
-        """The value, or a slip of it within 0..limit: off by a step in one place, or a guess."""
-        if self._chooser.random() >= self._chance:
-            return value
-        places = [10**place for place in range(len(str(value)))]
-        steps = [sign * step * place for place in places for step in (1, 2) for sign in (1, -1)]
-        near = [value + step for step in steps if 0 <= value + step <= limit]
-        slip: int = self._chooser.choice([*near, self._chooser.randint(0, limit)])
-        return slip
+    def __init__(self, chooser: random.Random, references: Sequence[Sequence[int]] = (), slip: float = SLIP) -> None:
+        self._chooser, self._references, self._slip = chooser, references, slip
+        self.lines: list[str] = []
+        self.values: list[int] = []
+
+    def step(self, calculation: str, value: int, limit: int) -> int:
+        """Write the next step down, `value` being its true value, and return what it is taken for, 0..limit."""
+        place = len(self.values)
+        said = Counter(values[place] for values in self._references if place < len(values)).most_common(2)
+        if said and said[0][1] > max(1, said[1][1] if len(said) > 1 else 0):
+            value = said[0][0]
+        elif self._chooser.random() < self._slip:
+            near = {value + step for step in (-10, -2, -1, 1, 2, 10)} & set(range(limit + 1))
+            value = self._chooser.choice(
+                [*sorted(near), self._chooser.choice([*range(value), *range(value + 1, limit + 1)])]
+            )
+        self.values.append(value)
+        self.lines.append(f"{calculation} {LETTERS[place]}{value}")
+        return value
+
+    @property
+    def said(self) -> str:
+        """What the conclusion says of the steps."""
+        return "Steps =" + "".join(f" {letter}{value}" for letter, value in zip(LETTERS, self.values, strict=False))
 
 
-def arithmetic_turn(question: arithmetic.Question, slips: Slips) -> Turn:
-    """Working in columns, rows or squares, then the partial results and the answer."""
+def arithmetic_turn(question: arithmetic.Question, hand: Hand) -> Turn:
+    """The question, the steps one by one, then the steps' values and the answer that they make."""
     work = {"+": _add, "-": _subtract, "*": _multiply, "^": _power}[question.operation]
-    lines, partial, answer = work(question, slips)
+    answer = work(question, hand)
+    lines = [f"{question.a}{question.operation}{question.b}", *hand.lines]
     return [
         (f"{THINK}\n" + "".join(f"{line}\n" for line in lines), PLAIN),
         (f"{END_THINK}\n\n", PLAIN),
-        (f"{partial}.\nAnswer: {answer}", PLAIN),
+        (f"{hand.said}.\nAnswer: {answer}", PLAIN),
     ]
 
 
-Work = tuple[list[str], str, str]
+def arithmetic_reference(chooser: random.Random, question: arithmetic.Question, slip: float) -> tuple[list[int], str]:
+    """The values of a bare answer's steps, and its message."""
+    hand = Hand(chooser, slip=slip)
+    return hand.values, message_of(text_of(arithmetic_turn(question, hand)))
 
 
 def _digits(number: int) -> list[int]:
@@ -222,47 +244,52 @@ def _digits(number: int) -> list[int]:
     return [int(digit) for digit in reversed(str(number))]
 
 
-def _add(question: arithmetic.Question, slips: Slips) -> Work:
-    lines, sums, carry, out = [f"{question.a}+{question.b}"], [], 0, ""
-    for digit, other in zip(_digits(question.a), _digits(question.b), strict=True):
-        sums.append(slips(digit + other + carry, 19))
-        lines.append(f"{digit}+{other}+{carry}={sums[-1]}")
-        carry, out = sums[-1] // 10, str(sums[-1] % 10) + out
-    return lines, f"Sums {', '.join(map(str, sums))}", (str(carry) if carry else "") + out
+def _number(*digits: int) -> int:
+    """The number of these digits, the first the highest; it may be more than a digit."""
+    return int("".join(map(str, digits)))
 
 
-def _subtract(question: arithmetic.Question, slips: Slips) -> Work:
-    lines, rests, borrow, out = [f"{question.a}-{question.b}"], [], 0, ""
-    for digit, other in zip(_digits(question.a), _digits(question.b), strict=True):
-        upper = digit if digit >= other + borrow else digit + 10
-        rests.append(slips(upper - other - borrow, 9))
-        lines.append(f"{upper}-{other}-{borrow}={rests[-1]}")
-        borrow, out = int(upper > digit), str(rests[-1]) + out
-    return lines, f"Rests {', '.join(map(str, rests))}", out.lstrip("0") or "0"
+def _add(question: arithmetic.Question, hand: Hand) -> int:
+    sums, carry = [], 0
+    for a, b in zip(_digits(question.a), _digits(question.b), strict=True):
+        sums.append(hand.step(f"{a}+{b}+{carry}", a + b + carry, 19))
+        carry = sums[-1] // 10
+    return _number(sums[-1], *(value % 10 for value in reversed(sums[:-1])))
 
 
-def _multiply(question: arithmetic.Question, slips: Slips) -> Work:
-    tens, ones = question.b // 10 * 10, question.b % 10
-    rows = [slips(question.a * factor, 10**4) for factor in (tens, ones)]
-    total = slips(sum(rows), 10**4)
-    lines = [f"{question.a}*{factor}={row}" for factor, row in zip((tens, ones), rows, strict=True)]
-    lines.append(f"{rows[0]}+{rows[1]}={total}")
-    return lines, f"Rows {rows[0]}, {rows[1]}", str(total)
+def _subtract(question: arithmetic.Question, hand: Hand) -> int:
+    rests, borrow = [], 0
+    for a, b in zip(_digits(question.a), _digits(question.b), strict=True):
+        upper = a if a >= b + borrow else a + 10
+        rests.append(hand.step(f"{upper}-{b}-{borrow}", upper - b - borrow, 9))
+        borrow = int(upper > a)
+    return _number(*reversed(rests))
 
 
-def _power(question: arithmetic.Question, slips: Slips) -> Work:
-    exponents = [question.b]
+def _multiply(question: arithmetic.Question, hand: Hand) -> int:
+    """Two rows of a digit times a number, then their sum by columns."""
+    (a, b), rows = _digits(question.a), []
+    for digit in _digits(question.b):
+        ones = hand.step(f"{a}*{digit}", a * digit, 81)
+        tens = hand.step(f"{b}*{digit}+{ones // 10}", b * digit + ones // 10, 89)
+        rows.append((ones, tens))
+    (first, second), (third, fourth) = rows
+    tens = hand.step(f"{second % 10}+{third % 10}", second % 10 + third % 10, 18)
+    hundreds = hand.step(f"{second // 10}+{fourth % 10}+{tens // 10}", second // 10 + fourth % 10 + tens // 10, 18)
+    thousands = hand.step(f"{fourth // 10}+{hundreds // 10}", fourth // 10 + hundreds // 10, 9)
+    return _number(thousands, hundreds % 10, tens % 10, first % 10)
+
+
+def _power(question: arithmetic.Question, hand: Hand) -> int:
+    """By squaring; each step is named by the exponent that it reaches."""
+    exponents, value = [question.b], question.a
     while exponents[-1] > 1:
         exponents.append(exponents[-1] // 2)
-    lines, values, value = [",".join(map(str, exponents))], [], question.a
     for exponent in reversed(exponents[:-1]):
-        line = f"{exponent}:{value}*{value}="
-        value = slips(value * value % question.prime, question.prime - 1)
-        line += str(value)
+        even = exponent - exponent % 2
+        value = hand.step(f"{even}:{value}*{value}", value * value % question.prime, question.prime - 1)
         if exponent % 2:
-            line += f"*{question.a}="
-            value = slips(value * question.a % question.prime, question.prime - 1)
-            line += str(value)
-        lines.append(line)
-        values.append(value)
-    return lines, f"Powers {', '.join(map(str, values))}", str(value)
+            value = hand.step(
+                f"{exponent}:{value}*{question.a}", value * question.a % question.prime, question.prime - 1
+            )
+    return value

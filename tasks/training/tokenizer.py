@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tasks.benchmarks import arithmetic, countdown
 from tasks.training.prompts import synthesis_prompt
-from tasks.training.teacher import Slips, arithmetic_turn, countdown_turn, text_of
+from tasks.training.teacher import Hand, arithmetic_turn, countdown_turn, text_of
 
 VOCABULARY = 640
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -73,10 +73,10 @@ def _corpus(seed: int) -> list[str]:
         asked += [arithmetic.problem(question, wording).chat[-1]["content"] for wording in range(2)]
         texts += [synthesis_prompt(text, ["", ""]) for text in asked] * 2
         texts.append(text_of(countdown_turn(chooser, numbers, target)))
-        texts.append(text_of(arithmetic_turn(question, Slips(chooser, 0.0))))
+        texts.append(text_of(arithmetic_turn(question, Hand(chooser))))
     texts = [text.replace("<think>", "").replace("</think>", "") for text in texts]
-    texts += ["Tried: \nAnswer: .\nAnswer: \n\nSums , Rests , Powers , Rows , "] * 2000
-    texts += [", reference  seen no yes other numbers\n"] * 2000
+    texts += ["Tried: \nAnswer: .\nAnswer: \n\nSteps ="] * 2000
+    texts += [", reference 1\n seen\n no\n yes\n other numbers\n"] * 2000
     return texts
 
 
