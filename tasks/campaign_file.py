@@ -11,6 +11,7 @@ from infra.engines import ENGINES, EngineSettings
 from infra.sampler import Sampler
 from tasks.benchmarks.split import Split
 from tasks.method import Method, parse_method
+from tasks.price import Price
 
 
 class CampaignError(ValueError):
@@ -77,6 +78,7 @@ class Campaign(BaseModel):
     overflow: Overflow = Overflow()
     quorum: float = Field(1.0, gt=0, le=1, description="share of a round's trajectories that must be there to go on")
     shard_size: int | None = Field(None, ge=1, description="problems a shard; absent: a few dozen shards a campaign")
+    price: Price | None = Field(None, description="per_million_tokens, or gpus and perhaps gpu_hour")
     commit_seconds: float = Field(5.0, gt=0, description="finished trajectories wait at most so long to be stored")
 
     @model_validator(mode="after")

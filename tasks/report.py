@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.books import Books
 from tasks.method import Method, ReadOut, parse_method
+from tasks.price import cost_of_a_token
 from tasks.problem import Problem
 from tasks.statistics import bootstrap_interval, pass_at_k
 from tasks.vote import sc_accuracy, vote
@@ -20,9 +21,10 @@ class Line:
     """One method's line. Accuracy and interval are fractions, None where nothing was graded; tokens are a problem's.
 
     `accuracy`: mean over problems of the mean over runs. `ci95`: bootstrap over problems. `ttc_tokens`: completion
-    tokens of all trajectories of all rounds that one run used, pooled ones included. `spent_tokens`: those really
-    generated for all its runs together, each trajectory once. `ungraded`, `failed`: answers that could not be graded,
-    or are not there; they do not enter the accuracy.
+    tokens of all trajectories of all rounds that one run used, pooled ones included: its mean, and its median and 95th
+    percentile over problems and runs. `spent_tokens`: those really generated for all its runs together, each trajectory
+    once. `cost`: of those, all problems together, in GPU-hours or money; None without a price. `ungraded`, `failed`:
+    answers that could not be graded, or are not there; they do not enter the accuracy.
     """
 
     method: str
@@ -31,9 +33,24 @@ class Line:
     accuracy: float | None
     ci95: tuple[float, float] | None
     ttc_tokens: float
+    ttc_p50: float
+    ttc_p95: float
     spent_tokens: float
+    cost: float | None
     ungraded: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A method's line, and what it is the mean of.
+
+    `accuracies`: shape (P,), each problem's mean over runs, nan where nothing was graded: methods are paired by problem.
+    """
+
+    method: Method
+    line: Line
+    accuracies: NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -49,15 +66,26 @@ class _Tally:
 
 def report(books: Books) -> list[Line]:
     """A line for pass@1, each method of the campaign, and pass@pool; the two of pass@k come from the pool."""
-    campaign = books.plan.campaign
-    ends = [parse_method("pass@1"), parse_method(f"pass@{campaign.pool}")]
-    methods = {method.name: method for method in [ends[0], *books.plan.methods, ends[1]]}
-    return [_line(books, method) for method in methods.values()]
+    return [result.line for result in results(books)]
+
+
+def results(books: Books) -> list[Result]:
+    """What `report` has lines for, problem by problem too."""
+    plan = books.plan
+    ends = [parse_method("pass@1"), parse_method(f"pass@{plan.campaign.pool}")]
+    methods = {method.name: method for method in [ends[0], *plan.methods, ends[1]]}
+    problems = [problem.fingerprint for problem in plan.problems]
+    token_cost = cost_of_a_token(plan.campaign.price, plan.campaign.store, plan.partition, problems)
+    return [_result(books, method, token_cost) for method in methods.values()]
 
 
 def accuracies(books: Books, method: Method) -> NDArray[np.float64]:
     """Shape (P,): each problem's mean over runs, nan where nothing was graded. Methods are paired by problem."""
-    return np.array([np.mean(tally.scores) if tally.scores else np.nan for tally in _tallies(books, method)])
+    return _accuracies(_tallies(books, method))
+
+
+def _accuracies(tallies: list[_Tally]) -> NDArray[np.float64]:
+    return np.array([np.mean(tally.scores) if tally.scores else np.nan for tally in tallies])
 
 
 def _tallies(books: Books, method: Method) -> list[_Tally]:
@@ -65,21 +93,28 @@ def _tallies(books: Books, method: Method) -> list[_Tally]:
     return [tally(books, method, problem) for problem in books.plan.problems]
 
 
-def _line(books: Books, method: Method) -> Line:
+def _result(books: Books, method: Method, token_cost: float | None) -> Result:
     tallies = _tallies(books, method)
-    scores = np.array([np.mean(tally.scores) for tally in tallies if tally.scores])
+    of_problems = _accuracies(tallies)
+    scores = of_problems[~np.isnan(of_problems)]
+    ttc = np.concatenate([tally.ttc for tally in tallies]) if any(tally.ttc for tally in tallies) else np.zeros(1)
     problems = len(tallies)
-    return Line(
+    spent = sum(books.tokens[id] for tally in tallies for id in tally.used)
+    line = Line(
         method=method.name,
         problems=problems,
         runs=books.plan.campaign.runs if not method.resamples_pool else RESAMPLES if method.read_out == "vote" else 1,
         accuracy=float(scores.mean()) if scores.size else None,
         ci95=bootstrap_interval(scores) if scores.size else None,
         ttc_tokens=float(np.mean([np.mean(tally.ttc) if tally.ttc else 0.0 for tally in tallies])),
-        spent_tokens=sum(books.tokens[id] for tally in tallies for id in tally.used) / problems,
+        ttc_p50=float(np.percentile(ttc, 50)),
+        ttc_p95=float(np.percentile(ttc, 95)),
+        spent_tokens=spent / problems,
+        cost=None if token_cost is None else spent * token_cost,
         ungraded=sum(tally.ungraded for tally in tallies),
         failed=sum(tally.failed for tally in tallies),
     )
+    return Result(method, line, of_problems)
 
 
 def _from_pool(books: Books, method: Method, problem: Problem) -> _Tally:

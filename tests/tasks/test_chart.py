@@ -3,7 +3,7 @@ from tasks.report import Line
 
 
 def line(method: str, accuracy: float | None, ttc: float) -> Line:
-    return Line(method, 40, 1, accuracy, None, ttc, ttc, 0, 0)
+    return Line(method, 40, 1, accuracy, None, ttc, ttc, ttc, ttc, None, 0, 0)
 
 
 def test_a_method_further_right_spent_more_and_one_further_up_is_better() -> None:

@@ -193,6 +193,21 @@ def test_a_run_costs_all_trajectories_it_used_and_a_shared_one_is_spent_once(led
     assert line.spent_tokens == pytest.approx((104 + 412) / 2)
 
 
+def test_the_percentiles_of_the_cost_are_over_problems_and_runs(ledger: Callable[..., Ledger]) -> None:
+    answers = [("correct", "2", 1), ("wrong", "3", 3)], [("correct", "6", 5), ("correct", "6", 7)]
+    line = of_low(ledger, dict(enumerate(answers)))
+    assert line.ttc_p50 == pytest.approx((103 + 405) / 2)
+    assert line.ttc_p95 == pytest.approx(407 - 0.15 * 2)
+
+
+def test_what_was_spent_costs_what_the_price_says_and_nothing_is_said_without_one(
+    ledger: Callable[..., Ledger],
+) -> None:
+    answers = {SUM: [("correct", "2", 1), ("wrong", "3", 3)], PRODUCT: [("correct", "6", 5), ("correct", "6", 7)]}
+    assert of_low(ledger, answers, price={"per_million_tokens": 1000}).cost == pytest.approx((104 + 412) / 1000)
+    assert of_low(ledger, answers).cost is None
+
+
 @pytest.mark.parametrize("undecided", ["ungraded", "owed"])
 def test_a_run_whose_answer_is_not_graded_does_not_enter_the_accuracy(
     ledger: Callable[..., Ledger], undecided: str
