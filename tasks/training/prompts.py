@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from tasks.compaction import conclusion
 from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
 
 THINK, END_THINK = "<think>", "</think>"
@@ -17,8 +16,3 @@ def chat_prompt(content: str) -> str:
 def synthesis_prompt(problem: str, messages: Sequence[str]) -> str:
     """The user turn of rounds 2 and on."""
     return TABLE_6.write([{"role": "user", "content": problem}], messages)[-1]["content"]
-
-
-def message_of(generation: str) -> str:
-    """Compaction, without the newlines around it, as the engine `local` hands it on."""
-    return conclusion(generation).strip()

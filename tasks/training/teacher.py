@@ -4,7 +4,8 @@ A *turn* is a list of spans (text, weight): the assistant's whole text, each spa
 the loss. Both modes of `countdown` search alike: at most TRIES expressions, drawn at random, are
 evaluated, and the first that reaches the target ends the working. No draw knows a solution. With
 references the model first quotes one that claims the target and evaluates it again; then it tries,
-as without, and passes over what a reference tried before.
+as without, and passes over what a reference tried before. The conclusion begins right after `</think>`:
+engines differ in whether they keep newlines there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.benchmarks import arithmetic, countdown
-from tasks.training.prompts import END_THINK, THINK, message_of
+from tasks.compaction import conclusion
+from tasks.training.prompts import END_THINK, THINK
 
 Span = tuple[str, float]
 Turn = list[Span]
@@ -61,7 +63,7 @@ def countdown_turn(
     own = countdown.expressions(numbers)
     answer = _quote(chooser, turn, own, target, references)
     tried = [answer] if answer else _search(chooser, turn, own, target, references, choice, drill)
-    turn.append((f"{END_THINK}\n\n", PLAIN))
+    turn.append((END_THINK, PLAIN))
     return [*turn, (countdown_message(tried), PLAIN)]
 
 
@@ -228,7 +230,7 @@ def arithmetic_turn(question: arithmetic.Question, hand: Hand) -> Turn:
     lines = [f"{question.a}{question.operation}{question.b}", *hand.lines]
     return [
         (f"{THINK}\n" + "".join(f"{line}\n" for line in lines), PLAIN),
-        (f"{END_THINK}\n\n", PLAIN),
+        (END_THINK, PLAIN),
         (f"{hand.said}.\nAnswer: {answer}", PLAIN),
     ]
 
@@ -236,7 +238,7 @@ def arithmetic_turn(question: arithmetic.Question, hand: Hand) -> Turn:
 def arithmetic_reference(chooser: random.Random, question: arithmetic.Question, slip: float) -> tuple[list[int], str]:
     """The values of a bare answer's steps, and its message."""
     hand = Hand(chooser, slip=slip)
-    return hand.values, message_of(text_of(arithmetic_turn(question, hand)))
+    return hand.values, conclusion(text_of(arithmetic_turn(question, hand)))
 
 
 def _digits(number: int) -> list[int]:
