@@ -64,13 +64,12 @@ class LocalChat:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
     def answer(self, prompt: str, tokens: list[int], text: str) -> Answer:
-        """Split a text at its last `</think>`; the newlines that the template puts around the content go.
+        """Split a text at its last `</think>`, as vLLM does: newlines after it stay with the content.
 
         A prompt that ends on `<think>` has opened the reasoning already.
         """
         opened = prompt.rstrip().endswith(OPEN)
         reasoning, content = split_thinking(OPEN + text if opened else text)
-        content = (content or "").strip("\n") or None
         return Answer(reasoning, content, self._count(reasoning, content, tokens))
 
     def _count(self, reasoning: str | None, content: str | None, tokens: list[int]) -> int:

@@ -180,17 +180,18 @@ async def test_a_stop_string_ends_a_generation_and_is_no_part_of_it(folder: Path
     assert stopped.completion_tokens < free.completion_tokens
 
 
-def test_text_is_split_at_the_last_close_and_newlines_around_the_content_go(folder: Path) -> None:
+def test_text_is_split_at_the_last_close_and_newlines_stay_with_the_content(folder: Path) -> None:
     chat = LocalChat(folder)
 
     def split(prompt: str, text: str) -> Any:
         answer = chat.answer(prompt, list(chat.tokens(text)), text)
         return answer.reasoning, answer.content, answer.reasoning_tokens
 
-    assert split("", "<think>\nab</think>\n\nThe answer.\n") == ("\nab", "The answer.", 3)
+    assert split("", "<think>\nab</think>\n\nThe answer.\n") == ("\nab", "\n\nThe answer.\n", 3)
     assert split("", "Just this.") == (None, "Just this.", 0)
     assert split("", "<think>\nab") == ("\nab", None, 3)
-    assert split("…<think>\n", "ab</think>\n\n") == ("ab", None, 2)
+    assert split("…<think>\n", "ab</think>\n\n") == ("ab", "\n\n", 2)
+    assert split("…<think>\n", "ab</think>") == ("ab", None, 2)
     assert split("…<think>\n", "ab") == ("ab", None, 2)
 
 
