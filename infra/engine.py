@@ -31,6 +31,8 @@ class EngineError(Exception):
     """A generation that did not come to be. The text says what was wrong, where, and what to do."""
 
     attempts: int = 1
+    hindered: bool = False
+    """It failed because of an outage or overload, not for itself."""
 
 
 class TooLong(EngineError):
@@ -42,7 +44,9 @@ class Rejected(EngineError):
 
 
 class Overloaded(EngineError):
-    """The server has too much to do now (429, 503)."""
+    """The server has too much to do now (429, 503). `retry_after`: seconds that it asks to be left alone for."""
+
+    retry_after: float = 0.0
 
 
 class Unreachable(EngineError):
@@ -51,6 +55,10 @@ class Unreachable(EngineError):
 
 class Stalled(EngineError):
     """The server took the request and sent no token within the allowed time."""
+
+
+class Away(EngineError):
+    """No server has answered for longer than the settings allow. No request failed for itself: the run has to end."""
 
 
 class Engine(Protocol):

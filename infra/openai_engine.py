@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from infra.answer_stream import AnswerStream, BrokenStreamError
 from infra.engine import Chat, Completion, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
+from infra.outage import Outage
 from infra.replicas import Replicas
 from infra.sampler import Sampler
 from infra.token_bound import at_most_tokens
@@ -35,6 +37,13 @@ CONTROL_SECONDS = 60.0
 """Longest wait for /v1/models and /tokenize, which generate nothing."""
 TOKENIZE_IN_FLIGHT = 16
 """Prompts counted at once: bounded apart from generations, which can hold their places for hours."""
+
+HINDRANCES = 20
+"""How often a try is begun again because of an outage or overload: a request may be what brings servers down."""
+LONGEST_RETRY_AFTER = 600.0
+"""Seconds of a server's Retry-After that are heeded."""
+FRESH_SECONDS = 5.0
+"""A server that sent a token so long ago answers, even if it has no place for one request more."""
 
 QUOTED = 300
 """Characters of a server's own words that an error repeats."""
@@ -64,7 +73,10 @@ class OpenAISettings(BaseModel):
     kind: Literal["openai"] = "openai"
     urls: tuple[str, ...] = Field(description="base URLs of equal servers, each with its /v1")
     in_flight: int = Field(default=64, ge=1, description="requests on the wire at once, over all servers together")
-    tries: int = Field(default=5, ge=1, description="attempts a request, the first included")
+    tries: int = Field(default=5, ge=1, description="attempts a request while servers answer, the first included")
+    patience_seconds: float = Field(
+        default=1800, ge=0, description="longest wait for a server while none answers; uses up no tries"
+    )
     connect_seconds: float = Field(default=10, gt=0, description="longest wait for a connection")
     first_token_seconds: float = Field(
         default=600, gt=0, description="longest wait for the first token, queue included"
@@ -100,7 +112,8 @@ class OpenAIEngine:
     """Completes chats on OpenAI-compatible servers. See `infra.engine.Engine` for the methods.
 
     Every attempt is one streamed request for one answer. What may pass (overload, a lost connection, silence)
-    is tried again, on another server where there is one; what stays wrong is raised at once.
+    is tried again, on another server where there is one; what stays wrong is raised at once. While no server
+    answers at all, requests wait; when that lasts longer than `patience_seconds`, they raise `Away`.
     """
 
     def __init__(self, settings: OpenAISettings) -> None:
@@ -119,6 +132,8 @@ class OpenAIEngine:
         self._countings = asyncio.Semaphore(TOKENIZE_IN_FLIGHT)
         self._limits: dict[str, dict[str, int | None]] = {}  # url → model → max_model_len
         self._talks: set[_Patience] = set()
+        self._outages: dict[str, Outage] = {}  # of a model
+        self._heard: dict[str, float] = {}  # url → when a token last came from it
         self._closed = False
 
     def _client(self, url: str) -> openai.AsyncOpenAI:
@@ -168,7 +183,7 @@ class OpenAIEngine:
 
     async def count_tokens(self, chat: Chat, sampler: Sampler) -> int:
         """What the server's /tokenize counts; where it has none, `at_most_tokens`."""
-        return await self._persist(chat, self._countings, partial(self._tokenize, chat, sampler))
+        return await self._persist(chat, sampler.model, self._countings, partial(self._tokenize, chat, sampler))
 
     async def _tokenize(self, chat: Chat, sampler: Sampler, url: str, attempt: int) -> int:
         body: dict[str, Any] = {"model": sampler.model, "messages": chat, "add_generation_prompt": True}
@@ -189,7 +204,7 @@ class OpenAIEngine:
     async def complete(self, chat: Chat, sampler: Sampler, seed: int) -> Completion:
         """Generate one answer; an error's `attempts` says how often it was tried."""
         body = request_body(chat, sampler, seed)
-        return await self._persist(chat, self._generations, partial(self._generate, body))
+        return await self._persist(chat, sampler.model, self._generations, partial(self._generate, body))
 
     async def _generate(self, body: dict[str, Any], url: str, attempt: int) -> Completion:
         started, began, answer = datetime.now(UTC), time.monotonic(), AnswerStream()
@@ -200,6 +215,7 @@ class OpenAIEngine:
                 async for data in stream.response.aiter_bytes():
                     *lines, rest = (rest + data).split(b"\n")
                     if answer.take(lines):
+                        self._heard[url] = time.monotonic()
                         patience.renew(between, "engine.between_tokens_seconds")
                 answer.take([rest])
             return answer.completion(url, started, time.monotonic() - began, attempt)
@@ -216,14 +232,17 @@ class OpenAIEngine:
         for patience in self._talks:
             if not patience.timer.expired():
                 patience.timer.reschedule(0)
+        for outage in self._outages.values():
+            await outage.close()
         await asyncio.sleep(0)
         await self._http.aclose()
 
-    async def _persist(self, chat: Chat, gate: asyncio.Semaphore, ask: Callable[[str, int], Awaitable[T]]) -> T:
+    async def _persist(
+        self, chat: Chat, model: str, gate: asyncio.Semaphore, ask: Callable[[str, int], Awaitable[T]]
+    ) -> T:
         """Ask one server after the other until one answers; what may not pass is raised at once.
 
-        Between attempts pass 1, 3, 9, 27 seconds, each and up to one more by chance. The gate is held only
-        while a request is on the wire, not in between.
+        Between tries pass 1, 3, 9, 27 seconds, each and up to one more by chance.
         """
         prompt = json.dumps(chat).encode() if len(self.settings.urls) > 1 else b""
         tried: Counter[str] = Counter()
@@ -236,17 +255,85 @@ class OpenAIEngine:
             wait_max=60,
         ):
             with turn:
-                async with gate:
-                    url = self._replicas.choose(prompt, tried)
-                    tried[url] += 1
-                    try:
-                        return await ask(url, turn.num)
-                    except EngineError as error:
-                        error.attempts = turn.num
-                        if isinstance(error, TRANSIENT):
-                            self._replicas.failed(url)
-                        raise
+                return await self._try(prompt, tried, model, gate, ask)
         raise AssertionError("stamina raises the last error")
+
+    async def _try(
+        self,
+        prompt: bytes,
+        tried: Counter[str],
+        model: str,
+        gate: asyncio.Semaphore,
+        ask: Callable[[str, int], Awaitable[T]],
+    ) -> T:
+        """One try, begun again while it is an outage or overload that hinders it.
+
+        The gate is held only while a request is on the wire, not in between.
+        """
+        outage = self._outages.setdefault(model, Outage(partial(self._probe, model), self.settings.patience_seconds))
+        async for turn in stamina.retry_context(
+            on=self._hindered, attempts=HINDRANCES, timeout=None, wait_initial=1, wait_max=60
+        ):
+            with turn:
+                await outage.over()
+                try:
+                    async with gate:
+                        url = self._replicas.choose(prompt, tried)
+                        tried[url] += 1
+                        return await ask(url, tried.total())
+                except EngineError as error:
+                    error.attempts = tried.total()
+                    if isinstance(error, TRANSIENT) and not self._closed:
+                        self._replicas.failed(url)
+                        if not isinstance(error, Overloaded):
+                            self._heard.pop(url, None)
+                        if self.settings.patience_seconds:
+                            error.hindered = await outage.passed() or isinstance(error, Overloaded)
+                    raise
+        raise AssertionError("stamina raises the last error")
+
+    def _hindered(self, error: Exception) -> bool | float:
+        """Whether a try begins again; where the server asks for it, in so many seconds."""
+        if not isinstance(error, EngineError) or not error.hindered or self._closed:
+            return False
+        return (isinstance(error, Overloaded) and error.retry_after) or True
+
+    async def _probe(self, model: str) -> None:
+        """Return when a server generates; raise when none does."""
+        error: EngineError | None = None
+        pings = [asyncio.create_task(self._ping(url, model)) for url in self.settings.urls]
+        try:
+            for ping in asyncio.as_completed(pings):
+                if (error := await ping) is None:
+                    return
+        finally:
+            for ping in pings:
+                ping.cancel()
+        if error:
+            raise error
+
+    async def _ping(self, url: str, model: str) -> EngineError | None:
+        """Ask a server for one token; return why it does not answer. One that refuses, answers."""
+        body = request_body([{"role": "user", "content": "1"}], Sampler(model=model, max_tokens=1), 0)
+        if self._generates(url):
+            return None
+        try:
+            async with asyncio.timeout(CONTROL_SECONDS):
+                await self._generate(body, url, 1)
+        except TimeoutError:
+            silent = Stalled(f"{url} sent nothing for {CONTROL_SECONDS:g} s: see whether it hangs")
+            return None if self._generates(url) else silent
+        except (Unreachable, Stalled) as error:
+            self._heard.pop(url, None)
+            return error
+        except Overloaded as error:
+            return error
+        except EngineError:
+            return None
+        return None
+
+    def _generates(self, url: str) -> bool:
+        return time.monotonic() - self._heard.get(url, -math.inf) < FRESH_SECONDS
 
     def _may_pass(self, error: Exception) -> bool:
         return isinstance(error, TRANSIENT) and not self._closed
@@ -272,7 +359,10 @@ class OpenAIEngine:
                 "or allow it more time"
             ) from None
         except openai.APIStatusError as error:
-            raise self._error(error.status_code, error.body, url, model) from None
+            failure = self._error(error.status_code, error.body, url, model)
+            if isinstance(failure, Overloaded):
+                failure.retry_after = retry_after(error.response.headers.get("Retry-After", ""))
+            raise failure from None
         except BrokenStreamError as error:
             raise self._error(error.status, error.said, url, model) from None
         except BROKEN as error:
@@ -323,6 +413,11 @@ class _Patience:
     def renew(self, seconds: float, setting: str) -> None:
         self.seconds, self.setting = seconds, setting
         self.timer.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def retry_after(stated: str) -> float:
+    """Seconds of a Retry-After header; 0 where it states none, or a date."""
+    return min(float(stated), LONGEST_RETRY_AFTER) if stated.isdecimal() else 0.0
 
 
 def _too_long(said: object) -> bool:

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from infra.engine import Completion, EngineError, TooLong
+from infra.engine import Away, Completion, EngineError, TooLong
 from infra.table import Row
 from tasks.compaction import conclusion
 from tasks.draw import Draw
 from tasks.fingerprint import seed_of
+from tasks.plan import Plan
+from tasks.reruns import Reruns
 from tasks.round_in_flight import Asked
 from tasks.workbench import Workbench
 
@@ -30,6 +32,7 @@ async def generate(bench: Workbench, asked: AsyncIterable[Asked], priority: tupl
 
     Raises:
         IncompleteError: some failed when their tries were used up.
+        Away: no engine answers, and none did for long.
         StoreError: what was generated can not be stored.
     """
     owed: list[str] = []
@@ -71,7 +74,8 @@ async def _tell(running: asyncio.Event, ended: Callable[[], None]) -> None:
 async def _generate_one(bench: Workbench, draw: Draw) -> None:
     """Generate one trajectory in a place that the caller acquired."""
     try:
-        await bench.add(await _trajectory(bench, draw))
+        if not bench.trajectories.finished(draw.id):  # by another process, while this one waited for the place
+            await bench.add(await _trajectory(bench, draw))
     finally:
         bench.slots.release()
         bench.in_flight.pop(draw.id).set()
@@ -83,14 +87,16 @@ async def _trajectory(bench: Workbench, draw: Draw) -> Row:
         if error := draw.error or bench.too_long.get(draw.prompt):
             raise TooLong(error)
         completion = await bench.engine.complete(draw.chat, bench.campaign.sampler, seed_of(draw.id))
+    except Away:
+        raise
     except EngineError as error:
         seconds = (datetime.now(UTC) - started).total_seconds()
         nothing = Completion(None, None, "error", 0, 0, 0, 0, "", started, seconds, error.attempts)
-        return trajectory_row(bench.campaign.sampler.model, draw, nothing, f"{type(error).__name__}: {error}")
-    return trajectory_row(bench.campaign.sampler.model, draw, completion, None)
+        return trajectory_row(bench.plan, bench.reruns, draw, nothing, f"{type(error).__name__}: {error}")
+    return trajectory_row(bench.plan, bench.reruns, draw, completion)
 
 
-def trajectory_row(model: str, draw: Draw, completion: Completion, error: str | None) -> Row:
+def trajectory_row(plan: Plan, reruns: Reruns, draw: Draw, completion: Completion, error: str | None = None) -> Row:
     """The row of the trajectories table; compaction happens here."""
     return {
         "id": draw.id,
@@ -99,10 +105,11 @@ def trajectory_row(model: str, draw: Draw, completion: Completion, error: str | 
         "round": draw.round,
         "draw": draw.number,
         "seed": seed_of(draw.id),
-        "model": model,
+        "model": plan.campaign.sampler.model,
         "message": None if error else conclusion(completion.content),
         "references": list(draw.references),
         "overflow": draw.overflow,
         "error": error,
+        "generation": reruns.generation(draw.id),
         **asdict(completion),
     }

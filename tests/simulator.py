@@ -70,6 +70,8 @@ class Simulator:
     api_key: str | None = None
     tokenize: bool = True
     states_window: bool = True
+    retry_after: int | None = None
+    """What an injected status tells the client to wait, in seconds."""
     fault: list[str] = field(default_factory=list)
     """Faults by rate, written `503=0.01`."""
     faults: Annotated[list[Fault], Parameter(parse=False)] = field(default_factory=list)
@@ -179,7 +181,10 @@ class Simulator:
             self.bodies.append(body)
         fault = self._fault()
         if fault and fault.isdigit():
-            return error(int(fault), "injected fault")
+            refused = error(int(fault), "injected fault")
+            if self.retry_after is not None:
+                refused.headers["Retry-After"] = str(self.retry_after)
+            return refused
         if refusal := self._refusal(request, body):
             return refusal
         try:

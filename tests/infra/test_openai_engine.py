@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.answer_stream import split_thinking
-from infra.engine import Chat, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
-from infra.openai_engine import OpenAIEngine, OpenAISettings
+from infra.engine import Away, Chat, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
+from infra.openai_engine import HINDRANCES, OpenAIEngine, OpenAISettings, retry_after
 from infra.sampler import Sampler
 from infra.token_bound import at_most_tokens
 from tests.simulator import Fault, Simulator
@@ -33,7 +33,7 @@ def _no_waiting_between_attempts() -> Iterator[None]:
 @asynccontextmanager
 async def engine_for(*servers: Simulator | str, **options: Any) -> AsyncIterator[OpenAIEngine]:
     urls = tuple(server if isinstance(server, str) else server.url for server in servers)
-    engine = OpenAIEngine(OpenAISettings(urls=urls, **options))
+    engine = OpenAIEngine(OpenAISettings(urls=urls, **{"patience_seconds": 0, **options}))
     try:
         yield engine
     finally:
@@ -265,6 +265,107 @@ async def test_there_is_no_limit_on_the_total_time() -> None:
         done = await engine.complete(CHAT, SAMPLER, seed=1)
     assert done.seconds > 1
     assert done.attempts == 1
+
+
+# --- while no server answers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "429", "reset", "error_chunk", "cut", "hang", "stall"])
+async def test_an_outage_uses_up_no_tries(kind: str) -> None:
+    options = {"tries": 1, "patience_seconds": 60, "first_token_seconds": 0.3, "between_tokens_seconds": 0.2}
+    async with Simulator(faults=[Fault(kind, rate=1)]) as server, engine_for(server, **options) as engine:
+        asked = [asyncio.create_task(engine.complete(CHAT, SAMPLER, seed)) for seed in range(20)]
+        await until(lambda: server.seen["received"] > 21)
+        server.faults.clear()
+        done = await asyncio.gather(*asked)
+    assert {d.finish_reason for d in done} == {"stop"}
+    assert min(d.attempts for d in done) > 1
+
+
+async def test_a_server_that_dies_and_comes_back_is_waited_for_and_asked_little_meanwhile() -> None:
+    async with Simulator(seconds_per_token=0.01) as server:
+        port = server.port
+        engine = OpenAIEngine(OpenAISettings(urls=(server.url,), tries=1, patience_seconds=60))
+        asked = [asyncio.create_task(engine.complete(CHAT, SAMPLER, seed)) for seed in range(5)]
+        await until(lambda: server.seen["running"] == 5)
+    await asyncio.sleep(1.2)
+    assert not any(task.done() for task in asked)
+    async with Simulator(port=port) as server:
+        async with asyncio.timeout(10):
+            done = await asyncio.gather(*asked)
+        await engine.close()
+        assert {d.attempts for d in done} == {2}
+        assert server.seen["received"] == 5 + 1
+
+
+async def test_a_request_that_comes_in_an_outage_waits_and_is_not_sent() -> None:
+    options = {"tries": 1, "patience_seconds": 60}
+    async with Simulator(faults=[Fault("500", rate=1)]) as server, engine_for(server, **options) as engine:
+        first = asyncio.create_task(engine.complete(CHAT, SAMPLER, seed=1))
+        await until(lambda: server.seen["received"] == 2)
+        others = [asyncio.create_task(engine.complete(CHAT, SAMPLER, seed)) for seed in range(9)]
+        await asyncio.sleep(0.2)
+        assert server.seen["received"] == 2
+        server.faults.clear()
+        done = await asyncio.gather(*others)
+        assert {d.attempts for d in done} == {1}
+        assert (await first).attempts == 2
+
+
+async def test_when_patience_is_over_all_are_told_at_once_in_one_line() -> None:
+    async with engine_for(NOWHERE, tries=1, patience_seconds=1.5) as engine:
+        began = time.monotonic()
+        waited = await asyncio.gather(*(refusal(engine) for _ in range(3)))
+        assert 1.5 <= time.monotonic() - began < 3
+        late = await refusal(engine)
+    assert {type(error) for error in [*waited, late]} == {Away}
+    assert "no engine has answered since" in str(late)
+    assert NOWHERE in str(late)
+    assert "run the campaign again" in str(late)
+
+
+@pytest.mark.parametrize("kind", ["500", "cut", "stall", "reset"])
+async def test_a_request_that_fails_while_servers_answer_uses_up_its_tries(kind: str) -> None:
+    faults = [Fault(kind, nth=(1, 3, 5))]  # 2 and 4 are the probes
+    options = {"tries": 3, "patience_seconds": 60, "first_token_seconds": 0.3, "between_tokens_seconds": 0.1}
+    async with Simulator(faults=faults) as server, engine_for(server, **options) as engine:
+        final = await refusal(engine)
+    assert not isinstance(final, Away)
+    assert final.attempts == 3
+
+
+async def test_what_a_request_is_refused_for_is_no_outage() -> None:
+    async with Simulator(faults=[Fault("400", rate=1)]) as server:
+        async with engine_for(server, patience_seconds=60) as engine:
+            assert isinstance(await refusal(engine), Rejected)
+        assert server.seen["received"] == 1
+
+
+async def test_a_request_that_brings_every_server_down_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    every_other = tuple(range(1, 1000, 3))  # the request; then a probe that fails, and one that does not
+    down = tuple(n + 1 for n in every_other)
+    faults = [Fault("reset", nth=every_other), Fault("500", nth=down)]
+    async with Simulator(faults=faults) as server, engine_for(server, tries=2, patience_seconds=60) as engine:
+        monkeypatch.setattr("infra.outage.FIRST_PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr("infra.outage.LONGEST_PAUSE_SECONDS", 0.01)
+        final = await refusal(engine)
+    assert isinstance(final, Unreachable)
+    assert final.attempts == 2 * HINDRANCES
+
+
+async def test_retry_after_is_heeded() -> None:
+    async with Simulator(faults=[Fault("429", nth=(1,))], retry_after=2) as server:
+        async with engine_for(server, patience_seconds=60) as engine:
+            with stamina.set_testing(False):
+                began = time.monotonic()
+                done = await engine.complete(CHAT, SAMPLER, seed=1)
+        assert done.attempts == 2
+    assert 2 <= time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(("stated", "seconds"), [("7", 7), ("99999", 600), ("", 0), ("soon", 0), ("-1", 0)])
+def test_an_odd_retry_after_is_no_harm(stated: str, seconds: float) -> None:
+    assert retry_after(stated) == seconds
 
 
 # --- many servers, many requests ------------------------------------------------------------------
