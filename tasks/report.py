@@ -45,7 +45,7 @@ class Line:
 class Result:
     """A method's line, and what it is the mean of.
 
-    `accuracies`: shape (P,), each problem's mean over runs, nan where nothing was graded: methods are paired by problem.
+    `accuracies`: shape (P,), each problem's mean over runs, nan where nothing was graded.
     """
 
     method: Method
