@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, reduce
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +26,8 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 FORMAT = b"pacore.schema"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
+SINCE = b"since"
 READERS = 16
 RELISTINGS = 10
 SMALL_PART_BYTES = 8 << 20
@@ -37,6 +38,11 @@ class NewerSchemaError(StoreError):
     """A part was written by a newer pacore than this one can read."""
 
 
+def since(minor: int, name: str, kind: pa.DataType) -> pa.Field:
+    """A column that came with a minor version. Where a part lacks it a number reads as 0, anything else as null."""
+    return pa.field(name, kind, metadata={SINCE: str(minor)})
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One immutable file of a partition."""
@@ -45,19 +51,40 @@ class Part:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One file of a partition as its bytes are: its rows, or why it has none that can be trusted."""
+
+    path: str
+    rows: pa.Table | None
+    fault: str | None
+
+
 class Table:
     """Rows of one schema under `{store}/{name}/{partition}={value}/`.
 
     Of several rows with one key every reader picks the same one: the first in the order of `preference`, nulls first.
+    Of the others consolidation keeps those that say something else in `texts`: someone may have built on them.
     The partition's column stands in the path alone.
     """
 
-    def __init__(self, store: str, name: str, schema: pa.Schema, key: Sequence[str], preference: Sequence[str]) -> None:
+    def __init__(
+        self,
+        store: str,
+        name: str,
+        schema: pa.Schema,
+        key: Sequence[str],
+        preference: Sequence[str],
+        texts: Sequence[str] = (),
+    ) -> None:
         self.filesystem, root = open_filesystem(store)
+        self.name = name
         self.folder = f"{root.rstrip('/')}/{name}"
+        self.quarantine = f"{root.rstrip('/')}/quarantine/{name}"
         self.schema = schema.with_metadata({FORMAT: f"{MAJOR}.{MINOR}".encode()})
         self.key = list(key)
         self.preference = list(preference)
+        self.texts = list(texts)
         self.reported: set[str] = set()
 
     def commit(self, partition: str, rows: Sequence[Row]) -> Part:
@@ -103,7 +130,7 @@ class Table:
         needed = list(dict.fromkeys([*columns, *self.key, *self.preference]))
         tables = [table for _, table in self.scan(parts, needed, where)]
         merged = pa.concat_tables(tables) if tables else self.schema.empty_table().select(needed)
-        return self._one_row_a_key(merged).select(list(columns))
+        return self._one_row_of(merged, self.key).select(list(columns))
 
     def scan(
         self, parts: Iterable[Part], columns: Sequence[str], where: pc.Expression | None = None
@@ -117,6 +144,36 @@ class Table:
         with ThreadPoolExecutor(min(READERS, len(wanted) or 1)) as pool:
             tables = list(pool.map(lambda part: self._read_part(part, columns, where), wanted))
         return ((part, table) for part, table in zip(wanted, tables, strict=True) if table is not None)
+
+    def inspect(self, partition: str) -> Iterator[Inspected]:
+        """Every file of a partition, hidden ones aside: its bytes against its name, then its rows.
+
+        Raises:
+            NewerSchemaError: a part that only a newer pacore can read.
+            StoreError: the store refuses.
+        """
+        for path in self._ask("list", f"{self.folder}/{partition}", lambda: self._files(partition)):
+            try:
+                data = self._ask("read", path, partial(self.filesystem.cat_file, path), (FileNotFoundError,))
+            except FileNotFoundError:
+                continue  # consolidated meanwhile
+            try:
+                rows = self._decode(path, io.BytesIO(data), self.schema.names, None)
+            except NewerSchemaError:
+                raise
+            except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+                yield Inspected(path, None, read_error(error))
+                continue
+            name = path.rsplit("/", 1)[-1]
+            fault = None if name == _name(data) else f"its bytes are those of {_name(data)}"
+            yield Inspected(path, rows if fault is None else None, fault)
+
+    def set_aside(self, path: str, partition: str) -> None:
+        """Move a file out of every reader's sight, into the store's quarantine. Raises `StoreError`."""
+        place = f"{self.quarantine}/{partition}/{path.rsplit('/', 1)[-1]}"
+        data = self._ask("read", path, lambda: self.filesystem.cat_file(path))
+        self._ask("write", place, lambda: self._create(place, data))
+        self._ask("remove", path, partial(self._remove, path))
 
     def consolidate(self, partition: str) -> None:
         """Write the small parts of a partition as few larger ones, then remove them.
@@ -138,9 +195,8 @@ class Table:
             return  # someone else consolidates
         if len(readable) < 2:
             return
-        rows = self._one_row_a_key(pa.concat_tables(readable.values())).sort_by(
-            [(name, "ascending") for name in self.key]
-        )
+        rows = self._without_repeats(pa.concat_tables(readable.values()))
+        rows = rows.sort_by([(name, "ascending") for name in self.key])
         written = self._write(partition, rows.cast(self.schema))
         for part in readable:
             if part.path != written.path:
@@ -152,7 +208,7 @@ class Table:
 
     def _write(self, partition: str, rows: pa.Table) -> Part:
         buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd", row_group_size=5_000)
+        pq.write_table(rows, buffer, compression="zstd", row_group_size=5_000, write_page_checksum=True)
         data = buffer.getvalue()
         path = f"{self.folder}/{partition}/{_name(data)}"
         self._ask("write", path, lambda: self._create(path, data))
@@ -165,24 +221,22 @@ class Table:
             logger.debug("%s is there already", path)
 
     def _find(self, partition: str) -> set[Part]:
+        found = self._files(partition)
+        return {Part(path, size) for path, size in found.items() if path.endswith(".parquet")}
+
+    def _files(self, partition: str) -> dict[str, int]:
+        """Path and size of every file but the hidden ones: drafts that are being written, or were left by a kill."""
         try:
             found = self.filesystem.ls(f"{self.folder}/{partition}", detail=True)
         except FileNotFoundError:
-            return set()
-        return {
-            Part(info["name"], info["size"])
-            for info in found
-            if info["name"].endswith(".parquet") and not info["name"].rsplit("/", 1)[-1].startswith(".")
-        }
+            return {}
+        files = {info["name"]: info["size"] for info in found if info["type"] == "file"}
+        return {path: size for path, size in sorted(files.items()) if not path.rsplit("/", 1)[-1].startswith(".")}
 
     def _read_part(self, part: Part, columns: Sequence[str], where: pc.Expression | None) -> pa.Table | None:
         try:
             with self.filesystem.open(part.path, "rb") as file:
-                self._check_format(part.path, pq.read_schema(file))
-                file.seek(0)
-                return pq.read_table(file, columns=list(columns), filters=where, partitioning=None).cast(
-                    pa.schema([self.schema.field(name) for name in columns])
-                )
+                return self._decode(part.path, file, columns, where)
         except FileNotFoundError:
             raise
         except PermissionError as error:
@@ -195,41 +249,69 @@ class Table:
             self._report(part.path, error)
         return None
 
+    def _decode(self, path: str, file: IO[bytes], columns: Sequence[str], where: pc.Expression | None) -> pa.Table:
+        found = pq.read_schema(file)
+        minor = self._minor_version(path, found)
+        file.seek(0)
+        fields = [self.schema.field(name) for name in columns]
+        later = [field for field in fields if field.name not in found.names and minor < _since(field)]
+        there = [field.name for field in fields if field not in later]
+        rows = pq.read_table(file, columns=there, filters=where, partitioning=None, page_checksum_verification=True)
+        for field in later:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        for field in fields:
+            if _since(field) and pa.types.is_integer(field.type):
+                at = rows.schema.get_field_index(field.name)
+                rows = rows.set_column(at, field, pc.fill_null(rows[field.name].cast(field.type), 0))
+        return rows.select(list(columns)).cast(pa.schema(fields))
+
     def _is_whole(self, path: str) -> bool:
         """Whether a part holds the bytes that it is named after."""
         return path.endswith(_name(self._ask("read", path, lambda: self.filesystem.cat_file(path))))
 
-    def _check_format(self, path: str, schema: pa.Schema) -> None:
+    def _minor_version(self, path: str, schema: pa.Schema) -> int:
         version = (schema.metadata or {}).get(FORMAT)
         if version is None:
             raise ValueError("written by something else than pacore")
-        if int(version.split(b".")[0]) > MAJOR:
+        major, minor = map(int, version.split(b"."))
+        if major > MAJOR:
             raise NewerSchemaError(
                 f"{path}: schema {version.decode()}, this pacore reads {MAJOR}.x; install the newer one that wrote it"
             )
+        return minor
 
     def _report(self, path: str, error: Exception) -> None:
         if path not in self.reported:
             self.reported.add(path)
             logger.warning("%s is passed over, its rows are owed again: %s", path, read_error(error))
 
-    def _one_row_a_key(self, rows: pa.Table) -> pa.Table:
+    def _without_repeats(self, rows: pa.Table) -> pa.Table:
+        """The row that counts of each key, and those of the others that say something else."""
+        counting = self._one_row_of(rows, self.key)
+        if not self.texts or counting.num_rows == rows.num_rows:
+            return counting
+        says_something = reduce(pc.or_, (pc.is_valid(rows[name]) for name in self.texts))
+        return self._one_row_of(pa.concat_tables([counting, rows.filter(says_something)]), [*self.key, *self.texts])
+
+    def _one_row_of(self, rows: pa.Table, key: Sequence[str]) -> pa.Table:
+        """Of rows that agree in `key` the first in the order of preference."""
         if rows.num_rows < 2:
             return rows
-        keys = rows.group_by(self.key).aggregate([([], "count_all")])
-        if keys.num_rows == rows.num_rows:
+        if rows.group_by(key).aggregate([([], "count_all")]).num_rows == rows.num_rows:
             return rows
-        order = [(name, "ascending", "at_start") for name in [*self.preference, *self.key]]
+        order = [(name, "ascending", "at_start") for name in [*self.preference, *key]]
         ordered = rows.take(pc.sort_indices(rows, sort_keys=order))
-        numbered = ordered.select(self.key).append_column("row", pa.array(range(ordered.num_rows)))
-        first = numbered.group_by(self.key).aggregate([("row", "min")])["row_min"]
+        numbered = ordered.select(key).append_column("row", pa.array(range(ordered.num_rows)))
+        first = numbered.group_by(key).aggregate([("row", "min")])["row_min"]
         return ordered.take(first)
 
-    def _ask(self, verb: str, path: str, call: Callable[[], T]) -> T:
+    def _ask(self, verb: str, path: str, call: Callable[[], T], expected: tuple[type[Exception], ...] = ()) -> T:
         try:
             for attempt in stamina.retry_context(on=may_pass, attempts=6, timeout=60.0):
                 with attempt:
                     return call()
+        except expected:
+            raise
         except FAULTS as error:
             raise refusal(verb, path, error) from error
         raise AssertionError("stamina returns or raises")
@@ -237,3 +319,7 @@ class Table:
 
 def _name(data: bytes) -> str:
     return f"part-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+
+
+def _since(field: pa.Field) -> int:
+    return int((field.metadata or {}).get(SINCE, 0))

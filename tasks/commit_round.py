@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from infra.table import Row
 from tasks.draw import Draw, Pair
@@ -22,6 +23,7 @@ async def commit_round(bench: Workbench, method: Method, number: int, draws: dic
         StoreError: the store refuses.
     """
     await bench.trajectories.commit()
+    committed = datetime.now(UTC)
     rows: list[Row] = [
         {
             "recipe": bench.plan.recipes[method.name],
@@ -33,6 +35,8 @@ async def commit_round(bench: Workbench, method: Method, number: int, draws: dic
             "width": len(asked),
             "trajectories": ids,
             "missing": len(asked) - len(ids),
+            "generation": bench.reruns.newest,
+            "committed": committed,
         }
         for (problem, run), asked in draws.items()
         if (ids := quorum(bench, asked))

@@ -10,8 +10,6 @@ from infra.table import Row
 from tasks.compaction import conclusion
 from tasks.draw import Draw
 from tasks.fingerprint import seed_of
-from tasks.plan import Plan
-from tasks.reruns import Reruns
 from tasks.round_in_flight import Asked
 from tasks.workbench import Workbench
 
@@ -82,7 +80,7 @@ async def _generate_one(bench: Workbench, draw: Draw) -> None:
 
 
 async def _trajectory(bench: Workbench, draw: Draw) -> Row:
-    started = datetime.now(UTC)
+    model, generation, started = bench.campaign.sampler.model, bench.reruns.generation(draw.id), datetime.now(UTC)
     try:
         if error := draw.error or bench.too_long.get(draw.prompt):
             raise TooLong(error)
@@ -92,11 +90,11 @@ async def _trajectory(bench: Workbench, draw: Draw) -> Row:
     except EngineError as error:
         seconds = (datetime.now(UTC) - started).total_seconds()
         nothing = Completion(None, None, "error", 0, 0, 0, 0, "", started, seconds, error.attempts)
-        return trajectory_row(bench.plan, bench.reruns, draw, nothing, f"{type(error).__name__}: {error}")
-    return trajectory_row(bench.plan, bench.reruns, draw, completion)
+        return trajectory_row(model, draw, nothing, f"{type(error).__name__}: {error}", generation)
+    return trajectory_row(model, draw, completion, None, generation)
 
 
-def trajectory_row(plan: Plan, reruns: Reruns, draw: Draw, completion: Completion, error: str | None = None) -> Row:
+def trajectory_row(model: str, draw: Draw, completion: Completion, error: str | None, generation: int = 0) -> Row:
     """The row of the trajectories table; compaction happens here."""
     return {
         "id": draw.id,
@@ -105,11 +103,11 @@ def trajectory_row(plan: Plan, reruns: Reruns, draw: Draw, completion: Completio
         "round": draw.round,
         "draw": draw.number,
         "seed": seed_of(draw.id),
-        "model": plan.campaign.sampler.model,
+        "model": model,
         "message": None if error else conclusion(completion.content),
         "references": list(draw.references),
         "overflow": draw.overflow,
         "error": error,
-        "generation": reruns.generation(draw.id),
+        "generation": generation,
         **asdict(completion),
     }

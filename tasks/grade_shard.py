@@ -46,6 +46,7 @@ async def _verdicts(bench: Workbench, problem: Problem) -> list[Row]:
             "outcome": verdict.outcome,
             "answer": verdict.answer,
             "reason": verdict.reason,
+            "generation": bench.trajectories.generation(id),
         }
         for id, verdict in zip(ids, verdicts, strict=True)
     ]

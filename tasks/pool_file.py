@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,10 +20,12 @@ from infra.engine import Completion
 from infra.filesystem import FAULTS, open_filesystem, refusal
 from infra.table import Row
 from tasks.benchmark import read_rows
+from tasks.books import Books
 from tasks.campaign_file import CampaignError
 from tasks.draw import pool_draw
 from tasks.generate import trajectory_row
 from tasks.plan import Plan
+from tasks.reruns import Reruns
 from tasks.tables import trajectories_table
 
 ROWS_A_PART = 5_000
@@ -70,13 +73,13 @@ def import_pool(plan: Plan, path: str) -> int:
 def export_pool(plan: Plan, path: str) -> int:
     """Write the campaign's finished pool to a JSONL or Parquet file, by problem and draw; return how many rows."""
     table = trajectories_table(plan.campaign.store)
-    stored = {row["id"]: row for row in table.read(plan.partition, ["id", "error", *COLUMNS[1:]]).to_pylist()}
+    books = Books(plan)
+    read = table.read(plan.partition, ["id", "generation", *COLUMNS[1:]], pc.field("id").isin(list(books.tokens)))
+    stored = {row["id"]: row for row in read.to_pylist() if row["generation"] == books.generation(row["id"])}
     rows = []
     for problem in plan.problems:
-        for number in range(plan.campaign.pool):
-            row = stored.get(pool_draw(plan, problem, number).id)
-            if row and row["error"] is None:
-                rows.append({**{name: row[name] for name in COLUMNS[1:]}, "problem": problem.id})
+        for id in books.pool(problem):
+            rows.append({**{name: stored[id][name] for name in COLUMNS[1:]}, "problem": problem.id})
     filesystem, place = open_filesystem(path)
     try:
         filesystem.pipe_file(place, _encoded(path, rows))
@@ -89,6 +92,8 @@ def _trajectories(plan: Plan, path: str) -> list[Row]:
     problems = {problem.id: problem for problem in plan.problems}
     seen: dict[str, set[int]] = defaultdict(set)
     started = datetime.now(UTC)
+    reruns = Reruns(plan.campaign.store, plan.partition)
+    reruns.refresh()
     rows = []
     for where, given in read_rows(path):
         row = _pool_row(where, given)
@@ -115,9 +120,8 @@ def _trajectories(plan: Plan, path: str) -> list[Row]:
             seconds=0.0,
             attempts=0,
         )
-        rows.append(
-            trajectory_row(plan.campaign.sampler.model, pool_draw(plan, problems[row.problem], draw), completion, None)
-        )
+        asked = pool_draw(plan, problems[row.problem], draw)
+        rows.append(trajectory_row(plan.campaign.sampler.model, asked, completion, None, reruns.generation(asked.id)))
     return rows
 
 

@@ -1,8 +1,8 @@
-"""The three tables of a store, and which of two rows with one key counts."""
+"""The tables of a store, and which of two rows with one key counts."""
 
 import pyarrow as pa
 
-from infra.table import Table
+from infra.table import Table, since
 
 TRAJECTORIES = pa.schema(
     [
@@ -28,10 +28,12 @@ TRAJECTORIES = pa.schema(
         ("seconds", pa.float64()),
         ("attempts", pa.int32()),
         ("error", pa.string()),
+        since(1, "generation", pa.int32()),
     ]
 )
 """One generation a row. `references`: ids of the trajectories whose messages stand in the prompt, in its order.
-`overflow`: what was dropped or cut to make the prompt fit, null when nothing was. `error`: null for a finished one."""
+`overflow`: what was dropped or cut to make the prompt fit, null when nothing was. `error`: null for a finished one.
+`generation`: 0, or that of the rerun that asked for it, see `tasks/reruns.py`."""
 
 ROUNDS = pa.schema(
     [
@@ -44,9 +46,12 @@ ROUNDS = pa.schema(
         ("width", pa.int32()),
         ("trajectories", pa.list_(pa.string())),
         ("missing", pa.int32()),
+        since(1, "generation", pa.int32()),
+        since(1, "committed", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""One committed round of one run a row: the ids of its trajectories, and how many of `width` are missing."""
+"""One committed round of one run a row: the ids of its trajectories, and how many of `width` are missing.
+`generation`: that of the newest rerun that its process knew of; what is asked for again later, it was not built on."""
 
 VERDICTS = pa.schema(
     [
@@ -58,26 +63,38 @@ VERDICTS = pa.schema(
         ("outcome", pa.string()),
         ("answer", pa.string()),
         ("reason", pa.string()),
+        since(1, "generation", pa.int32()),
     ]
 )
-"""What a grader said of one trajectory's message. `truth`: fingerprint of the ground truth it was held against."""
+"""What a grader said of one generation's message. `truth`: fingerprint of the ground truth it was held against."""
+
+RERUNS = pa.schema([("id", pa.string()), ("generation", pa.int32()), ("asked", pa.timestamp("us", tz="UTC"))])
+"""A trajectory asked for again: its rows of a lower generation do not count."""
 
 
 def trajectories_table(store: str) -> Table:
-    """A finished row counts before a failed one, then the one that started first."""
-    return Table(store, "trajectories", TRAJECTORIES, ["id"], ["error", "started", "seconds", "engine"])
+    """Of one generation a finished row counts before a failed one, then the one that started first."""
+    preference, texts = ["error", "started", "seconds", "engine"], ["message", "content", "reasoning"]
+    return Table(store, "trajectories", TRAJECTORIES, ["id", "generation"], preference, texts)
 
 
 def rounds_table(store: str) -> Table:
-    """The row that misses fewest counts."""
-    return Table(store, "rounds", ROUNDS, ["recipe", "problem", "run", "round"], ["missing"])
+    """Of one generation the row that misses fewest counts, then the one that was committed first."""
+    return Table(store, "rounds", ROUNDS, ["recipe", "problem", "run", "round", "generation"], ["missing", "committed"])
 
 
 def verdicts_table(store: str) -> Table:
     """A decided row counts before an ungraded one."""
-    return Table(store, "verdicts", VERDICTS, ["id", "grader", "truth"], ["undecided", "outcome", "answer"])
+    return Table(
+        store, "verdicts", VERDICTS, ["id", "generation", "grader", "truth"], ["undecided", "outcome", "answer"]
+    )
+
+
+def reruns_table(store: str) -> Table:
+    """The greatest generation of an id counts, see `tasks/reruns.py`."""
+    return Table(store, "reruns", RERUNS, ["id", "generation"], ["asked"])
 
 
 def partition_of(sampler: str) -> str:
-    """All three tables are partitioned by the sampler's fingerprint."""
+    """All tables are partitioned by the sampler's fingerprint."""
     return f"sampler={sampler}"

@@ -2,33 +2,44 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 
 import pyarrow.compute as pc
 
-from infra.filesystem import StoreError
+from infra.filesystem import StoreError, may_pass
 from infra.table import Part, Row, Table
 from tasks.compaction import Compaction, full
+from tasks.reruns import Reruns
 
 COMMIT_ROWS = 1_000
 COMMIT_BYTES = 32 << 20
+BUFFER_BYTES = 256 << 20
 RECENT_CHARACTERS = 64 << 20
 COMMITS_A_CONSOLIDATION = 256
+Entry = tuple[str, int, str | None]
+"""Id, generation and error of a row."""
+logger = logging.getLogger("pacore.store")
 
 
 class Trajectories:
     """An index of what the store holds of some problems, and a buffer of what it shall hold.
 
-    A row is durable when `commit` returns; a buffered row is committed after `commit_seconds` at the latest.
+    A row is durable when `commit` returns; a buffered row is committed after `commit_seconds` at the latest, and as
+    often the index takes in what other processes stored. While the store is away rows stay buffered.
     """
 
-    def __init__(self, table: Table, partition: str, problems: Iterable[str], commit_seconds: float) -> None:
+    def __init__(
+        self, table: Table, partition: str, problems: Iterable[str], commit_seconds: float, reruns: Reruns
+    ) -> None:
         self.table = table
         self.partition = partition
         self.commit_seconds = commit_seconds
+        self.reruns = reruns
         self._of_problems = pc.field("problem").isin(list(problems))
         self._parts_of: dict[str, tuple[Part, ...]] = {}
+        self._generations: dict[str, int] = {}
         self._known_parts: set[str] = set()
         self._buffer: list[Row] = []
         self._waiting: set[str] = set()
@@ -42,49 +53,56 @@ class Trajectories:
 
     def refresh(self) -> None:
         """Take in the parts that came since the last time."""
-        new = [part for part in self.table.parts(self.partition) if part.path not in self._known_parts]
-        try:
-            for part, rows in self.table.scan(new, ["id", "error"], self._of_problems):
-                self._take_in(part, zip(rows["id"].to_pylist(), rows["error"].to_pylist(), strict=True))
-        except FileNotFoundError:  # consolidated since it was listed
-            return self.refresh()
-        self._known_parts.update(part.path for part in new)
+        for part, entries in self._unknown():
+            self._take_in(part, entries)
 
     def finished(self, id: str) -> bool:
-        """Whether a generation of that id is stored, or waits to be, and did not fail."""
-        return id in self._parts_of or id in self._waiting
+        """Whether a generation of that id that counts is stored, or waits to be, and did not fail."""
+        there = id in self._parts_of or id in self._waiting
+        return there and self.generation(id) >= self.reruns.generation(id)
+
+    def generation(self, id: str) -> int:
+        """The newest generation of a trajectory that is finished; 0 where none is."""
+        return self._generations.get(id, 0)
 
     async def add(self, row: Row) -> None:
-        """Buffer a row. Raises `StoreError` when rows before it could not be stored."""
+        """Buffer a row. Raises `StoreError` when rows before it can not be stored and waiting does not help."""
         self._buffer.append(row)
-        if row["error"] is None:
+        if row["error"] is None and self._is_newest(row["id"], row["generation"]):
             self._waiting.add(row["id"])
             self._remember(row["id"], row["message"])
-        if self._refusal:
+        self._buffered_bytes += _size(row)
+        if self._refusal and (self._buffered_bytes > BUFFER_BYTES or not _passes(self._refusal)):
             raise self._refusal
-        self._buffered_bytes += sum(sys.getsizeof(row[name]) for name in ("reasoning", "content", "message"))
-        if len(self._buffer) >= COMMIT_ROWS or self._buffered_bytes >= COMMIT_BYTES:
-            await self.commit()
+        full = len(self._buffer) >= COMMIT_ROWS or self._buffered_bytes >= COMMIT_BYTES
+        if full and not self._refusal:
+            await self._try_to_commit()
         elif self._timer is None:
             self._timer = asyncio.create_task(self._commit_later())
 
     async def commit(self) -> None:
-        """Store what is buffered. Raises `StoreError`; then the rows stay buffered."""
+        """Store what is buffered, also when cancelled meanwhile. Raises `StoreError`; then the rows stay buffered."""
+        await asyncio.shield(self._store())
+
+    async def _store(self) -> None:
         async with self._committing:
-            rows, self._buffer, self._buffered_bytes = self._buffer, [], 0
+            rows = list(self._buffer)
             if not rows:
                 return
             try:
-                part = await asyncio.shield(asyncio.to_thread(self.table.commit, self.partition, rows))
+                part = await asyncio.to_thread(self.table.commit, self.partition, rows)
             except StoreError as refusal:
-                self._buffer = rows + self._buffer
                 self._refusal = refusal
                 raise
+            self._refusal = None
+            del self._buffer[: len(rows)]
+            self._buffered_bytes = sum(map(_size, self._buffer))
             self._known_parts.add(part.path)
+            self._take_in(part, [(row["id"], row["generation"], row["error"]) for row in rows])
+            self._waiting = {row["id"] for row in self._buffer if row["error"] is None}
             self._commits += 1
             if self._commits % COMMITS_A_CONSOLIDATION == 0:
                 await asyncio.to_thread(self.table.consolidate, self.partition)
-            self._take_in(part, ((row["id"], row["error"]) for row in rows))
 
     async def close(self) -> None:
         """Store what is buffered and stop the timer."""
@@ -122,8 +140,20 @@ class Trajectories:
 
     def _read(self, ids: set[str], columns: list[str]) -> list[tuple[str, ...]]:
         parts = {part for id in ids for part in self._parts_of.get(id, ())}
-        table = self.table.read_parts(parts, columns, pc.field("id").isin(list(ids)))
-        return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+        table = self.table.read_parts(parts, [*columns, "generation"], pc.field("id").isin(list(ids)))
+        rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+        return [row[:-1] for row in rows if row[-1] == self.generation(row[0])]
+
+    def _unknown(self) -> list[tuple[Part, list[Entry]]]:
+        """What stands in the parts that are not known yet."""
+        while True:
+            new = [part for part in self.table.parts(self.partition) if part.path not in self._known_parts]
+            try:
+                found = list(self.table.scan(new, ["id", "generation", "error"], self._of_problems))
+            except FileNotFoundError:  # consolidated since it was listed
+                continue
+            self._known_parts.update(part.path for part in new)
+            return [(part, list(zip(*(column.to_pylist() for column in rows), strict=True))) for part, rows in found]
 
     def _forget_vanished(self) -> None:
         for id, parts in list(self._parts_of.items()):
@@ -131,20 +161,58 @@ class Trajectories:
 
     def _remember(self, id: str, message: str) -> None:
         """Keep the newest messages at hand: the next round asks for them soon."""
+        self._forget(id)
         self._recent[id] = message
         self._recent_characters += len(message)
         while self._recent_characters > RECENT_CHARACTERS and len(self._recent) > len(self._waiting):
-            self._recent_characters -= len(self._recent.pop(next(iter(self._recent))))
+            self._forget(next(iter(self._recent)))
 
-    def _take_in(self, part: Part, rows: Iterable[tuple[str, str | None]]) -> None:
-        for id, error in rows:
-            if error is None:
+    def _forget(self, id: str) -> None:
+        self._recent_characters -= len(self._recent.pop(id, ""))
+
+    def _is_newest(self, id: str, generation: int) -> bool:
+        """Whether no finished row of a newer generation is known; what is older is forgotten."""
+        if generation > self.generation(id):
+            self._generations[id] = generation
+            self._parts_of.pop(id, None)
+            self._forget(id)
+        return generation == self.generation(id)
+
+    def _take_in(self, part: Part, entries: Iterable[Entry]) -> None:
+        for id, generation, error in entries:
+            if error is None and self._is_newest(id, generation):
                 parts = self._parts_of.get(id, ())
                 self._parts_of[id] = parts if part in parts else (*parts, part)
-                self._waiting.discard(id)
+
+    async def _take_in_others(self) -> None:
+        """What other processes stored is not generated again; where both did, the row that counts is read."""
+        for part, entries in await asyncio.to_thread(self._unknown):
+            self._take_in(part, entries)
+            for id in {id for id, _, _ in entries} - self._waiting:
+                self._forget(id)
+
+    async def _try_to_commit(self) -> None:
+        """Commit; while the store is away, leave the rows buffered."""
+        try:
+            await self.commit()
+        except StoreError as refusal:
+            if not _passes(refusal):
+                raise
+            logger.warning("%s; meanwhile %s trajectories wait", refusal, len(self._buffer))
 
     async def _commit_later(self) -> None:
-        await asyncio.sleep(self.commit_seconds)
+        while self._buffer and (not self._refusal or _passes(self._refusal)):
+            await asyncio.sleep(self.commit_seconds)
+            with contextlib.suppress(StoreError):
+                await self._try_to_commit()
+                await self._take_in_others()
         self._timer = None
-        with contextlib.suppress(StoreError):
-            await self.commit()
+
+
+def _size(row: Row) -> int:
+    return sum(sys.getsizeof(row[name]) for name in ("reasoning", "content", "message"))
+
+
+def _passes(refusal: StoreError) -> bool:
+    """Whether the store may take later what it refuses now."""
+    return isinstance(refusal.__cause__, Exception) and may_pass(refusal.__cause__)

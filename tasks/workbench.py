@@ -1,6 +1,7 @@
 """What the steps of one campaign share in one process: problems, engine, tables, places in flight, progress."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 
 from infra.engine import Chat, Engine
 from infra.engines import make_engine
+from infra.filesystem import StoreError
 from infra.table import Row
 from infra.token_bound import at_most_tokens
 from tasks.campaign_file import Campaign, CampaignError
@@ -17,7 +19,8 @@ from tasks.method import Method
 from tasks.plan import Plan, calls, make_plan
 from tasks.problem import Problem
 from tasks.progress import Progress
-from tasks.record import write_record
+from tasks.record import write_record, write_window
+from tasks.reruns import Reruns
 from tasks.rounds import Rounds
 from tasks.slots import Slots
 from tasks.tables import rounds_table, trajectories_table, verdicts_table
@@ -32,13 +35,21 @@ class Workbench:
         self.plan = plan
         self.campaign = campaign
         self.engine = engine
+        self.reruns = Reruns(campaign.store, plan.partition)
         self.trajectories = Trajectories(
             trajectories_table(campaign.store),
             plan.partition,
             [problem.fingerprint for problem in plan.problems],
             campaign.commit_seconds,
+            self.reruns,
         )
-        self.rounds = Rounds(rounds_table(campaign.store), plan.partition, plan.recipes.values())
+        self.rounds = Rounds(
+            rounds_table(campaign.store),
+            plan.partition,
+            plan.recipes.values(),
+            self.reruns,
+            self.trajectories.finished,
+        )
         self.verdicts = verdicts_table(campaign.store)
         self.graders = GradingPool(campaign.grader)
         self.slots = Slots(campaign.engine.in_flight)
@@ -61,6 +72,7 @@ class Workbench:
         """
         await asyncio.to_thread(write_record, self.plan)
         await asyncio.to_thread(self.trajectories.refresh)
+        await asyncio.to_thread(self.reruns.refresh)
         await asyncio.to_thread(self.rounds.refresh)
         await asyncio.to_thread(self._read_graded)
         self.progress = Progress(sum(line.calls for line in calls(self.plan)), self._generated_before())
@@ -71,6 +83,7 @@ class Workbench:
         campaign = self.campaign
         await self.engine.check(campaign.sampler)
         window = await self.engine.window(campaign.sampler)
+        await asyncio.to_thread(write_window, self.plan, window)
         room = campaign.overflow.room or campaign.sampler.max_tokens or window // 4
         if room >= window:
             raise CampaignError(
@@ -99,8 +112,8 @@ class Workbench:
         return all(self.committed(method, problem, run, last) for problem in problems for run in runs)
 
     def consolidate(self) -> None:
-        """Merge small parts of the three tables."""
-        for table in (self.trajectories.table, self.rounds.table, self.verdicts):
+        """Merge small parts of the tables."""
+        for table in (self.trajectories.table, self.rounds.table, self.verdicts, self.reruns.table):
             table.consolidate(self.plan.partition)
 
     async def close(self) -> None:
@@ -123,8 +136,13 @@ class Workbench:
     def _read_graded(self) -> None:
         """Which (trajectory, ground truth) have a verdict; what could not be graded is tried again."""
         decided = (pc.field("grader") == self.campaign.grader) & (pc.field("outcome") != "ungraded")
-        rows = self.verdicts.read(self.plan.partition, ["id", "truth"], decided)
-        self.graded.update(zip(rows["id"].to_pylist(), rows["truth"].to_pylist(), strict=True))
+        rows = self.verdicts.read(self.plan.partition, ["id", "truth", "generation"], decided).to_pylist()
+        there = self.trajectories
+        self.graded.update(
+            (row["id"], row["truth"])
+            for row in rows
+            if there.finished(row["id"]) and row["generation"] == there.generation(row["id"])
+        )
 
     def _all_generated(self) -> bool:
         plan, draws = self.plan, range(self.campaign.pool)
@@ -173,3 +191,11 @@ async def open_workbench(campaign: Campaign) -> AsyncIterator[Workbench]:
         if users == 1:
             del _open[key]
             await bench.close()
+
+
+async def store_now(campaign: Campaign) -> None:
+    """Store what is finished, where the campaign's workbench is open. What the store refuses stays buffered."""
+    key = (id(asyncio.get_running_loop()), campaign.model_dump_json())
+    if key in _open:
+        with contextlib.suppress(StoreError):
+            await _open[key][0].trajectories.commit()

@@ -285,8 +285,9 @@ def test_a_full_disk_is_one_line_with_the_remedy_and_what_was_stored_is_kept(
         with monkeypatch.context() as patched:
             patched.setattr("infra.table.create_file", full_for_a_while)
             ended = pacore("run", file)
-        assert ended.code == 1
-        assert "No space left on device; free some space, then run the campaign again" in ended.complaint
+        assert ended.code == 1 or last == 2  # by the time that someone asked, there was space again
+        if ended.code:
+            assert "No space left on device; free some space, then run the campaign again" in ended.complaint
         kept = len(trajectories(file))
         assert bool(kept) == (first > 1)
         received = server.seen["received"]
@@ -305,7 +306,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_run_that_is_killed_keeps_what_it_committed_and_the_next_one_completes_it(
     campaign_file: Write, pacore: Pacore, simulate: Simulate, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -331,7 +332,9 @@ def test_a_run_that_is_killed_keeps_what_it_committed_and_the_next_one_completes
         if how != signal.SIGKILL:
             assert process.returncode == 1
             complaint = (tmp_path / "stderr").read_text()
-            assert complaint == "pacore: stopped; run the campaign again to go on\n"
+            assert complaint == (
+                f"pacore: interrupted by {how.name}: what finished is stored; run the campaign again to go on\n"
+            )
             assert len(committed) == server.seen["finished"]
         assert pacore("run", file).code == 0
         assert server.seen["received"] - received == 10 * (4 + 1 + 2 + 1) - len(committed)

@@ -86,7 +86,7 @@ def test_other_rows_are_another_part_and_no_part_is_ever_changed(tmp_path: Path)
 def test_any_parquet_reader_finds_the_rows_and_the_schemas_version(tmp_path: Path) -> None:
     path = open_table(tmp_path).commit(HERE, [row("a")]).path
     assert pq.read_table(path, partitioning=None).to_pylist() == [row("a")]
-    assert pq.read_schema(path).metadata[FORMAT] == b"1.0"
+    assert pq.read_schema(path).metadata[FORMAT] == b"1.1"
     assert pq.read_table(tmp_path / "rows").column("sampler").to_pylist() == ["s"]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from infra.filesystem import StoreError
 from infra.table import Row, Table
+from tasks.reruns import Reruns
 from tasks.tables import TRAJECTORIES, trajectories_table
 from tasks.trajectories import Trajectories
 
@@ -21,8 +22,14 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 def row(id: str, message: str | None = "so 4", at: int = 0, **fields: Any) -> Row:
     empty: Row = dict.fromkeys(TRAJECTORIES.names)
-    given = {"id": id, "problem": "p", "reasoning": "hm", "content": message, "message": message}
+    given = {"id": id, "problem": "p", "reasoning": "hm", "content": message, "message": message, "generation": 0}
     return {**empty, "references": [], "started": LONG_AGO + timedelta(seconds=at), **given, **fields}
+
+
+def open_trajectories(store: str, commit_seconds: float = 3600) -> Trajectories:
+    reruns = Reruns(store, HERE)
+    reruns.refresh()
+    return Trajectories(trajectories_table(store), HERE, ["p"], commit_seconds, reruns)
 
 
 Open = Callable[..., Trajectories]
@@ -34,7 +41,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
     every = []
 
     def open_(commit_seconds: float = 3600) -> Trajectories:
-        every.append(Trajectories(trajectories_table(str(tmp_path)), HERE, ["p"], commit_seconds))
+        every.append(open_trajectories(str(tmp_path), commit_seconds))
         every[-1].refresh()
         return every[-1]
 
@@ -243,12 +250,12 @@ async def test_what_a_process_believes_is_what_the_next_one_finds(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool, bool]]
 ) -> None:
     store = str(tmp_path_factory.mktemp("store"))
-    here = Trajectories(trajectories_table(store), HERE, ["p"], 3600)
+    here = open_trajectories(store)
     for at, (id, failed, then_commit) in enumerate(steps):
         await here.add(row(id, None if failed else "so 4", at, error="failed" if failed else None))
         if then_commit:
             await here.commit()
     await here.close()
-    there = Trajectories(trajectories_table(store), HERE, ["p"], 3600)
+    there = open_trajectories(store)
     there.refresh()
     assert [here.finished(id) for id in "abc"] == [there.finished(id) for id in "abc"]
