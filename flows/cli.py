@@ -16,14 +16,19 @@ from rich.table import Table
 from infra.engine import EngineError
 from infra.filesystem import StoreError
 from tasks.books import Books
-from tasks.campaign_file import CampaignError, load_campaign
+from tasks.campaign_file import CampaignError, load_campaign, load_campaigns
 from tasks.chart import chart
+from tasks.exhibits.evidence import Evidence
 from tasks.plan import Plan, calls, make_plan, token_bound
 from tasks.pool_file import export_pool, import_pool
-from tasks.record import as_json, write_report
-from tasks.report import report
+from tasks.record import report_folder, write_report
+from tasks.report import Line, accuracies, report
+from tasks.rerun import Due, choose, due, finished, with_holes
+from tasks.statistics import Comparison, paired
 from tasks.status import status
 from tasks.table_text import HEADINGS, caption, cells
+from tasks.walk import find_problem, walk
+from tasks.walk_text import as_text
 
 COMPLETE, INCOMPLETE, BAD_INPUT = 0, 1, 2
 
@@ -38,6 +43,7 @@ pool = App(name="pool", help="First-round trajectories from and to a file.")
 app.command(pool)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON instead of tables")]
+Switch = Annotated[bool, Parameter(negative="")]
 Plot = Annotated[bool, Parameter(name="--plot", negative="", help="draw accuracy against test-time compute")]
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -55,8 +61,12 @@ def run(file: str, *, json: Json = False) -> int:
         the campaign file
     """
     plan = make_plan(load_campaign(file))
+    return _run(plan, json, nothing_due=status(Books(plan)).complete)
+
+
+def _run(plan: Plan, json: bool, nothing_due: bool) -> int:
     missing = None
-    if not status(Books(plan)).complete:
+    if not nothing_due:
         from prefect.exceptions import TerminationSignal  # Prefect takes seconds to import
 
         from flows.run import run_campaign
@@ -70,6 +80,64 @@ def run(file: str, *, json: Json = False) -> int:
     with contextlib.suppress(*(StoreError,) if missing else ()):  # the store may be what failed
         _print_report(plan, json)
     return INCOMPLETE if missing else COMPLETE
+
+
+@app.command
+def rerun(
+    file: str,
+    *,
+    method: str | None = None,
+    round: int | None = None,
+    problem: str | None = None,
+    failed: Switch = False,
+    all: Switch = False,
+    dry_run: Switch = False,
+    json: Json = False,
+) -> int:
+    """Do a part of a campaign again: say what is due, then run the campaign.
+
+    A trajectory's seed comes from its key. So one that is generated again repeats, unless the server or the model
+    behind it changed; for fresh samples raise `runs`. With --all rows are superseded by a new generation and stay
+    readable; later rounds that were built on them become due too, also those of other campaigns that share them.
+
+    Example: pacore rerun hmmt.yaml --method low --all --dry-run
+
+    Parameters
+    ----------
+    file
+        the campaign file
+    method
+        only this method, by name; absent: all, and the pool
+    round
+        only this round; 1 is the pool
+    problem
+        only this problem, by its id
+    failed
+        fill the holes (the default): what failed or is missing, also where the quorum went on without it. Holes
+        elsewhere in the campaign are filled too, as by `pacore run`
+    all
+        also what is finished
+    dry_run
+        say what is due, and do nothing
+    """
+    if failed and all:
+        raise CampaignError("--failed and --all are given; give one of them")
+    plan = make_plan(load_campaign(file))
+    choice, everything = choose(plan, method, round, problem), choose(plan, None, None, None)
+    books = Books(plan)
+    again = finished(books, choice) if all else with_holes(books, choice)
+    lines = due(Books(plan, again), everything if all else choice)
+    superseded = len(again) if all else 0
+    if dry_run and json:
+        _print_json({"superseded": superseded, "due": [asdict(line) for line in lines]})
+        return COMPLETE
+    if not json:
+        _print_due(lines, superseded)
+    if dry_run:
+        return COMPLETE
+    if again:
+        books.reruns.demand(again)
+    return _run(plan, json, nothing_due=not lines and status(books).complete)
 
 
 @app.command
@@ -132,24 +200,114 @@ def show_status(file: str, *, json: Json = False) -> int:
 
 
 @app.command(name="report")
-def show_report(file: str, *, json: Json = False, plot: Plot = False) -> int:
-    """Print the table of what the store holds, and write it to reports/ in the store.
+def show_report(
+    *files: str, folder: Annotated[str | None, Parameter(name="--out")] = None, json: Json = False, plot: Plot = False
+) -> int:
+    """Print the table of what the store holds, and write every table and figure of the paper that it allows.
+
+    report.html, report.md, and each exhibit as CSV, PNG and SVG go to reports/NAME/ in the store. Several campaigns
+    are set side by side.
 
     Example: pacore report hmmt.yaml --json > report.json
 
     Parameters
     ----------
+    files
+        one or more campaign files
+    folder
+        write to this folder, a path or URI, and not to the store
+    """
+    if not files:
+        raise CampaignError("no campaign file given; for example pacore report hmmt.yaml")
+    from tasks.report_files import write_report_files  # matplotlib takes a second to import
+
+    campaigns = [Evidence(Books(plan)) for file in files for plan in _plans(file)]
+    for one in campaigns:
+        write_report(one.plan, one.lines)
+    write_report_files(campaigns, folder or report_folder([one.plan for one in campaigns]))
+    if json:
+        _print_lines_as_json({one.plan.campaign.name: one.lines for one in campaigns})
+    else:
+        for one in campaigns:
+            _print_lines(one.plan, one.lines)
+            if plot:
+                out.print(chart(one.lines), markup=False)
+        page = f"{folder or report_folder([one.plan for one in campaigns])}/report.html"
+        out.print(page, soft_wrap=True, markup=False)
+    return COMPLETE if all(status(one.books).complete for one in campaigns) else INCOMPLETE
+
+
+@app.command
+def show(
+    file: str,
+    *,
+    problem: str,
+    method: str | None = None,
+    run: int = 0,
+    reasoning: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> int:
+    """Walk one problem through its rounds: messages, which of them were right, where the answer turned.
+
+    Example: pacore show hmmt.yaml --problem 7 --method medium
+
+    Parameters
+    ----------
     file
         the campaign file
+    problem
+        the problem's id
+    method
+        the method, by name; absent: the first that has rounds of its own
+    run
+        the run, from 0
+    reasoning
+        print reasoning in full
     """
-    plan = make_plan(load_campaign(file))
+    plan = _plan_with(file, problem)
     books = Books(plan)
-    lines = report(books)
-    write_report(plan, lines)
-    _print_report(plan, json)
-    if plot and not json:
-        out.print(chart(lines), markup=False)
-    return COMPLETE if status(books).complete else INCOMPLETE
+    walked = walk(books, plan.reasoning_method(method), find_problem(books, problem), run)
+    if json:
+        _print_json(asdict(walked))
+    else:
+        out.print(as_text(walked, reasoning), soft_wrap=True, markup=False, emoji=False)
+    return COMPLETE
+
+
+@app.command
+def compare(file: str, method: str, other: str, *, json: Json = False) -> int:
+    """Compare two methods on the same problems: the difference, its 95 % interval, and p by permutation.
+
+    Example: pacore compare hmmt.yaml medium sc@16
+
+    Parameters
+    ----------
+    file
+        the campaign file
+    method
+        a method of the campaign, or pass@N or sc@N over its pool
+    other
+        the one that it is held against
+    """
+    plans = _plans(file)
+    compared = {plan.campaign.name: _compared(plan, method, other) for plan in plans}
+    if json:
+        _print_json({name: found and asdict(found) for name, found in compared.items()})
+        return COMPLETE
+    for name, found in compared.items():
+        said = "no problem has a result of both"
+        if found:
+            low, high = (100 * end for end in found.interval)
+            said = f"{100 * found.difference:+.1f} points, 95 % interval {low:.1f} to {high:.1f}, "
+            said += f"p {found.p:.2g}, {found.problems} problems"
+        out.print(f"{name}: {method} against {other}: {said}", soft_wrap=True, markup=False)
+    return COMPLETE
+
+
+def _compared(plan: Plan, method: str, other: str) -> Comparison | None:
+    books = Books(plan)
+    first, second = (accuracies(books, plan.comparable(name)) for name in (method, other))
+    return paired(first, second)
 
 
 @pool.command(name="import")
@@ -213,14 +371,36 @@ def _say(text: str) -> None:
     err.print(f"pacore: {text}", soft_wrap=True, markup=False)
 
 
-def _print_report(plan: Plan, as_json_: bool) -> None:
-    lines = report(Books(plan))
-    if as_json_:
-        sys.stdout.write(as_json(lines) + "\n")
-        return
-    out.print(caption(plan))
+def _plans(file: str) -> list[Plan]:
+    return [make_plan(campaign) for campaign in load_campaigns(file)]
+
+
+def _plan_with(file: str, problem: str) -> Plan:
+    """Of the campaigns of a file the first that has the problem, else the first."""
+    plans = _plans(file)
+    return next((plan for plan in plans if any(one.id == problem for one in plan.problems)), plans[0])
+
+
+def _print_lines_as_json(tables: dict[str, list[Line]]) -> None:
+    """A list of lines, or, where there are several campaigns, an object with one list each."""
+    every = {name: [asdict(line) for line in lines] for name, lines in tables.items()}
+    _print_json(every if len(every) > 1 else next(iter(every.values())))
+
+
+def _print_lines(plan: Plan, lines: list[Line]) -> None:
+    out.print(caption(plan), markup=False)
     _print_table(HEADINGS, [cells(line) for line in lines])
     out.print("TTC, spent: completion tokens a problem")
+
+
+def _print_due(lines: list[Due], superseded: int) -> None:
+    _print_table(
+        ["method", "round", "problems", "runs", "trajectories at most"],
+        [[d.method, str(d.round), str(d.problems), str(d.runs or ""), f"{d.trajectories:,}"] for d in lines],
+    )
+    out.print(
+        f"{superseded:,} trajectories superseded; the old ones stay readable" if superseded else "nothing superseded"
+    )
 
 
 def _print_table(headings: list[str], rows: list[list[str]]) -> None:

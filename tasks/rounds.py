@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pyarrow.compute as pc
 
 from infra.table import Row, Table
+from tasks.fingerprint import fingerprint
 from tasks.reruns import Reruns
 
 RoundKey = tuple[str, str, int, int]
@@ -75,11 +76,16 @@ class Rounds:
         return min(counting, key=lambda row: (row["missing"], -row["generation"]), default=None)
 
     def _demanded(self, row: Row) -> int:
-        return max(map(self.reruns.generation, row["trajectories"]), default=0)
+        return max(map(self.reruns.generation, [round_id(row), *row["trajectories"]]))
 
     def _take_in(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._of_problem[row["problem"]][_key(row)] = row
+
+
+def round_id(row: Row) -> str:
+    """What a round is called where it is asked for again, without its trajectories."""
+    return fingerprint(_key(row))
 
 
 def _key(row: Row) -> RoundKey:

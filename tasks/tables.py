@@ -69,7 +69,7 @@ VERDICTS = pa.schema(
 """What a grader said of one generation's message. `truth`: fingerprint of the ground truth it was held against."""
 
 RERUNS = pa.schema([("id", pa.string()), ("generation", pa.int32()), ("asked", pa.timestamp("us", tz="UTC"))])
-"""A trajectory asked for again: its rows of a lower generation do not count."""
+"""A trajectory, or the commit of a round, asked for again: its rows of a lower generation do not count."""
 
 
 def trajectories_table(store: str) -> Table:
