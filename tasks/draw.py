@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.engine import Chat
-from tasks.fingerprint import draw_number, prompt_fingerprint, trajectory_id
-from tasks.fit import DoesNotFitError, fit
+from tasks.fingerprint import draw_number, trajectory_id
 from tasks.method import Method
 from tasks.plan import Plan
 from tasks.problem import Problem
-from tasks.prompt import in_prompt_order
+from tasks.prompt_writer import Prompt, PromptWriter
 from tasks.workbench import Workbench
 
 Pair = tuple[Problem, int]
@@ -34,7 +33,12 @@ class Draw:
 
 def pool_draw(plan: Plan, problem: Problem, number: int) -> Draw:
     """First-round trajectory `number` of the problem: the bare problem is its prompt."""
-    id = trajectory_id(plan.sampler, problem.fingerprint, number)
+    return first_draw(plan.sampler, problem, number)
+
+
+def first_draw(sampler: str, problem: Problem, number: int) -> Draw:
+    """The same for a sampler by its fingerprint."""
+    id = trajectory_id(sampler, problem.fingerprint, number)
     return Draw(id, problem.fingerprint, problem.fingerprint, 1, number, problem.chat)
 
 
@@ -59,14 +63,23 @@ async def round_draws(bench: Workbench, method: Method, number: int, pair: Pair,
         last: ids of the last round's trajectories in the order of their draws; empty in round 1.
     """
     problem, run = pair
-    width = method.widths[number - 1]
     if number == 1:
-        chosen = chosen_from_pool(problem.fingerprint, run, width, bench.campaign.pool)
+        chosen = chosen_from_pool(problem.fingerprint, run, method.widths[0], bench.campaign.pool)
         return [pool_draw(bench.plan, problem, draw) for draw in chosen]
     messages = await bench.trajectories.messages(last, method.rounds[number - 2].compaction)
+    return await later_draws(bench.prompts, method, number, pair, {id: messages[id] for id in last})
+
+
+async def later_draws(
+    prompts: PromptWriter, method: Method, number: int, pair: Pair, messages: dict[str, str]
+) -> list[Draw]:
+    """The draws of a round after the first. `messages`: by trajectory of the last round, in the order of its draws."""
+    width, last = method.widths[number - 1], list(messages)
     seen = [_seen_by(method, number, pair, k, last) for k in range(width)]
-    prompts = {group: await _prompt(bench, problem, group, messages) for group in dict.fromkeys(seen)}
-    return [_number(bench, number, pair, width, k, prompts[group]) for k, group in enumerate(seen)]
+    written = {
+        group: await prompts.write(pair[0].chat, group, [messages[id] for id in group]) for group in dict.fromkeys(seen)
+    }
+    return [_number(prompts.fingerprint, number, pair, width, k, written[group]) for k, group in enumerate(seen)]
 
 
 def _seen_by(method: Method, number: int, pair: Pair, k: int, trajectories: Sequence[str]) -> tuple[str, ...]:
@@ -77,41 +90,12 @@ def _seen_by(method: Method, number: int, pair: Pair, k: int, trajectories: Sequ
     return tuple(chosen.sample(trajectories, sees))
 
 
-async def _prompt(bench: Workbench, problem: Problem, trajectories: Sequence[str], messages: dict[str, str]) -> Draw:
-    """A draw that lacks its number: everything that the trajectories with one prompt share."""
-    ordered = in_prompt_order(trajectories, [messages[id] for id in trajectories])
-
-    async def tokens(kept: Sequence[str]) -> int:
-        return await bench.prompt_tokens(bench.plan.template.write(problem.chat, kept))
-
-    try:
-        fitted = await fit(
-            [message for _, message in ordered], tokens, bench.prompt_limit, bench.campaign.overflow.policy
-        )
-    except DoesNotFitError as error:
-        chat = bench.plan.template.write(problem.chat, [message for _, message in ordered])
-        return Draw(
-            "",
-            problem.fingerprint,
-            prompt_fingerprint(chat),
-            0,
-            0,
-            chat,
-            tuple(id for id, _ in ordered),
-            error=str(error),
-        )
-    chat = bench.plan.template.write(problem.chat, fitted.messages)
-    references = tuple(ordered[index][0] for index in fitted.kept)
-    return Draw("", problem.fingerprint, prompt_fingerprint(chat), 0, 0, chat, references, fitted.overflow)
-
-
-def _number(bench: Workbench, number: int, pair: Pair, width: int, k: int, prompt: Draw) -> Draw:
+def _number(sampler: str, number: int, pair: Pair, width: int, k: int, prompt: Prompt) -> Draw:
     draw = draw_number(number, pair[1], width, k)
-    id = trajectory_id(bench.plan.sampler, prompt.prompt, draw)
     return Draw(
-        id,
-        prompt.problem,
-        prompt.prompt,
+        trajectory_id(sampler, prompt.fingerprint, draw),
+        pair[0].fingerprint,
+        prompt.fingerprint,
         number,
         draw,
         prompt.chat,

@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager
 
 import pyarrow.compute as pc
 
-from infra.engine import Chat, Engine
+from infra.engine import Engine
 from infra.engines import make_engine
 from infra.filesystem import StoreError
 from infra.table import Row
-from infra.token_bound import at_most_tokens
-from tasks.campaign_file import Campaign, CampaignError
+from tasks.campaign_file import Campaign
 from tasks.fingerprint import trajectory_id
 from tasks.grading_pool import GradingPool
 from tasks.method import Method
 from tasks.plan import Plan, calls, make_plan
 from tasks.problem import Problem
 from tasks.progress import Progress
+from tasks.prompt_writer import PromptWriter
 from tasks.record import write_record, write_window
 from tasks.reruns import Reruns
 from tasks.rounds import Rounds
@@ -57,7 +57,7 @@ class Workbench:
         self.given_up: dict[str, str] = {}
         self.progress = Progress(planned=1, before=0)
         self.graded: set[tuple[str, str]] = set()
-        self.prompt_limit = 0
+        self.prompts = PromptWriter(engine, campaign.sampler, plan.template, campaign.overflow)
         self.too_long: dict[str, str] = {}
 
     async def open(self) -> None:
@@ -84,23 +84,10 @@ class Workbench:
         await self.engine.check(campaign.sampler)
         window = await self.engine.window(campaign.sampler)
         await asyncio.to_thread(write_window, self.plan, window)
-        room = campaign.overflow.room or campaign.sampler.max_tokens or window // 4
-        if room >= window:
-            raise CampaignError(
-                f"{room} tokens are to be kept free for the answer, but the window has {window}; "
-                "lower overflow.room or sampler.max_tokens"
-            )
-        self.prompt_limit = window - room
+        self.prompts.keep_room(window)
         for problem in self.plan.problems:
-            if (tokens := await self.prompt_tokens(problem.chat)) > self.prompt_limit:
-                self.too_long[problem.fingerprint] = (
-                    f"the problem alone has {tokens} tokens, {self.prompt_limit} are allowed"
-                )
-
-    async def prompt_tokens(self, chat: Chat) -> int:
-        """Tokens of a prompt, exact where it matters: what surely fits is not counted by the server."""
-        bound = at_most_tokens(chat, self.campaign.sampler)
-        return bound if bound <= self.prompt_limit else await self.engine.count_tokens(chat, self.campaign.sampler)
+            if error := await self.prompts.too_long(problem.chat):
+                self.too_long[problem.fingerprint] = error
 
     def committed(self, method: Method, problem: Problem, run: int, number: int) -> Row | None:
         """A run's committed round."""

@@ -35,7 +35,7 @@ def bench(plan: Callable[..., Plan]) -> Bench:
     def make(limit: int = 10**6, **keys: Any) -> Workbench:
         engine: Engine = CountingEngine()  # type: ignore[assignment]
         bench = Workbench(plan(**keys), engine)
-        bench.prompt_limit = limit
+        bench.prompts.limit = limit
         return bench
 
     return make
