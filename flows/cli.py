@@ -6,11 +6,12 @@ import json
 import logging
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.engine import EngineError
@@ -27,6 +28,8 @@ from tasks.rerun import Due, choose, due, finished, with_holes
 from tasks.statistics import Comparison, paired
 from tasks.status import status
 from tasks.table_text import HEADINGS, caption, cells
+from tasks.verify import repair as mend
+from tasks.verify import verify
 from tasks.walk import find_problem, walk
 from tasks.walk_text import as_text
 
@@ -60,26 +63,37 @@ def run(file: str, *, json: Json = False) -> int:
     file
         the campaign file
     """
-    plan = make_plan(load_campaign(file))
-    return _run(plan, json, nothing_due=status(Books(plan)).complete)
+    plans = _plans(file)
+    return _run(plans, [plan for plan in plans if not status(Books(plan)).complete], json)
 
 
-def _run(plan: Plan, json: bool, nothing_due: bool) -> int:
-    missing = None
-    if not nothing_due:
-        from prefect.exceptions import TerminationSignal  # Prefect takes seconds to import
-
-        from flows.run import run_campaign
-
-        try:
-            missing = asyncio.run(run_campaign(plan, err))
-        except TerminationSignal:  # what Prefect makes of SIGTERM while a flow runs
-            raise KeyboardInterrupt from None
-    if missing:
-        _say(missing)
+def _run(plans: list[Plan], due: list[Plan], json: bool) -> int:
+    """Run those that are due, one after the other; print the tables of all."""
+    missing = False
+    for plan in due:
+        if said := _run_one(plan):
+            _say(said)
+            missing = True
     with contextlib.suppress(*(StoreError,) if missing else ()):  # the store may be what failed
-        _print_report(plan, json)
+        tables = [(plan, report(Books(plan))) for plan in plans]
+        if json:
+            _print_lines_as_json({plan.campaign.name: lines for plan, lines in tables})
+        else:
+            for plan, lines in tables:
+                _print_lines(plan, lines)
     return INCOMPLETE if missing else COMPLETE
+
+
+def _run_one(plan: Plan) -> str | None:
+    """What is missing in the end, None for nothing."""
+    from prefect.exceptions import TerminationSignal  # Prefect takes seconds to import
+
+    from flows.run import run_campaign
+
+    try:
+        return asyncio.run(run_campaign(plan, err))
+    except TerminationSignal:  # what Prefect makes of SIGTERM while a flow runs
+        raise KeyboardInterrupt from None
 
 
 @app.command
@@ -137,7 +151,42 @@ def rerun(
         return COMPLETE
     if again:
         books.reruns.demand(again)
-    return _run(plan, json, nothing_due=not lines and status(books).complete)
+    return _run([plan], [plan] if lines or not status(books).complete else [], json)
+
+
+@app.command(name="verify")
+def verify_store(file: str, *, repair: Switch = False, json: Json = False) -> int:
+    """Read every row of a campaign's store: keys, seeds, prompts, rounds, counts. Exit status 0 when all is well, else 1.
+
+    Example: pacore verify hmmt.yaml
+
+    Parameters
+    ----------
+    file
+        the campaign file
+    repair
+        move files that are no whole part to quarantine/ in the store and supersede wrong rows; nothing is deleted
+    """
+    plan = make_plan(load_campaign(file))
+    found = verify(plan)
+    if repair:
+        mend(plan, found)
+    findings = found.findings
+    if json:
+        counts = {"rows": found.rows, "duplicates": found.duplicates, "superseded": found.superseded}
+        listed = [asdict(finding) for finding in findings]
+        _print_json({"well": not findings, **counts, "untold": found.untold, "findings": listed})
+        return INCOMPLETE if findings else COMPLETE
+    headings = ["table", "rows", "duplicates"]
+    _print_table(headings, [[name, f"{n:,}", f"{found.duplicates[name]:,}"] for name, n in found.rows.items()])
+    for finding in findings:
+        text = f"{finding.count:,} {finding.kind}, the first: {finding.example}; {finding.remedy}"
+        out.print(text, soft_wrap=True, markup=False)
+    if found.untold:
+        out.print(f"{found.untold:,} prompts could not be told: too many versions of what they quote", soft_wrap=True)
+    if not findings or repair:
+        out.print("repaired; run the campaign for what is missing now" if findings else "all is well")
+    return INCOMPLETE if findings else COMPLETE
 
 
 @app.command
@@ -151,20 +200,28 @@ def validate(file: str, *, json: Json = False) -> int:
     file
         the campaign file
     """
-    plan = make_plan(load_campaign(file))
-    lines = calls(plan)
-    bound = token_bound(plan)
+    plans = _plans(file)
     if json:
-        _print_json(
-            {
-                "problems": len(plan.problems),
-                "shards": len(plan.shards),
-                "rounds": [asdict(line) for line in lines],
-                "calls": sum(line.calls for line in lines),
-                "tokens_at_most": bound,
-            }
-        )
-        return COMPLETE
+        _print_by_campaign({plan.campaign.name: _plan_as_json(plan) for plan in plans})
+    else:
+        for plan in plans:
+            _print_plan(plan)
+    return COMPLETE
+
+
+def _plan_as_json(plan: Plan) -> dict[str, object]:
+    lines = calls(plan)
+    return {
+        "problems": len(plan.problems),
+        "shards": len(plan.shards),
+        "rounds": [asdict(line) for line in lines],
+        "calls": sum(line.calls for line in lines),
+        "tokens_at_most": token_bound(plan),
+    }
+
+
+def _print_plan(plan: Plan) -> None:
+    lines, bound = calls(plan), token_bound(plan)
     out.print(f"{caption(plan)}, runs {plan.campaign.runs}, shards {len(plan.shards)}", soft_wrap=True)
     _print_table(
         ["method", "round", "prompts", "calls"],
@@ -172,7 +229,6 @@ def validate(file: str, *, json: Json = False) -> int:
     )
     tokens = f" and {bound:,} tokens" if bound else "; for a bound of tokens set sampler.max_tokens or engine.window"
     out.print(f"at most {sum(line.calls for line in lines):,} calls{tokens}", soft_wrap=True)
-    return COMPLETE
 
 
 @app.command(name="status")
@@ -186,17 +242,18 @@ def show_status(file: str, *, json: Json = False) -> int:
     file
         the campaign file
     """
-    state = status(Books(make_plan(load_campaign(file))))
+    states = {plan.campaign.name: status(Books(plan)) for plan in _plans(file)}
     if json:
-        _print_json({"complete": state.complete, **asdict(state)})
+        _print_by_campaign({name: {"complete": state.complete, **asdict(state)} for name, state in states.items()})
     else:
-        headings = ["method", "round", "done", "of", "failed"]
-        _print_table(
-            headings,
-            [[s.method, str(s.round), f"{s.done:,}", f"{s.total:,}", str(s.failed)] for s in state.stages],
-        )
-        out.print("complete" if state.complete else state.what_is_missing(), soft_wrap=True)
-    return COMPLETE if state.complete else INCOMPLETE
+        for name, state in states.items():
+            _print_table(
+                ["method", "round", "done", "of", "failed"],
+                [[s.method, str(s.round), f"{s.done:,}", f"{s.total:,}", str(s.failed)] for s in state.stages],
+            )
+            said = "complete" if state.complete else state.what_is_missing()
+            out.print(f"{name}: {said}" if len(states) > 1 else said, soft_wrap=True)
+    return COMPLETE if all(state.complete for state in states.values()) else INCOMPLETE
 
 
 @app.command(name="report")
@@ -292,7 +349,7 @@ def compare(file: str, method: str, other: str, *, json: Json = False) -> int:
     plans = _plans(file)
     compared = {plan.campaign.name: _compared(plan, method, other) for plan in plans}
     if json:
-        _print_json({name: found and asdict(found) for name, found in compared.items()})
+        _print_by_campaign({name: found and asdict(found) for name, found in compared.items()})
         return COMPLETE
     for name, found in compared.items():
         said = "no problem has a result of both"
@@ -382,9 +439,12 @@ def _plan_with(file: str, problem: str) -> Plan:
 
 
 def _print_lines_as_json(tables: dict[str, list[Line]]) -> None:
-    """A list of lines, or, where there are several campaigns, an object with one list each."""
-    every = {name: [asdict(line) for line in lines] for name, lines in tables.items()}
-    _print_json(every if len(every) > 1 else next(iter(every.values())))
+    _print_by_campaign({name: [asdict(line) for line in lines] for name, lines in tables.items()})
+
+
+def _print_by_campaign(values: dict[str, Any]) -> None:
+    """The value of the only campaign; where there are several, an object with one each."""
+    _print_json(values if len(values) > 1 else next(iter(values.values())))
 
 
 def _print_lines(plan: Plan, lines: list[Line]) -> None:
@@ -408,7 +468,7 @@ def _print_table(headings: list[str], rows: list[list[str]]) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     whole = out if out.is_terminal else Console(highlight=False, width=200)  # a pipe has no width of its own
     whole.print(table)
 

@@ -80,6 +80,7 @@ class Campaign(BaseModel):
     shard_size: int | None = Field(None, ge=1, description="problems a shard; absent: a few dozen shards a campaign")
     price: Price | None = Field(None, description="per_million_tokens, or gpus and perhaps gpu_hour")
     commit_seconds: float = Field(5.0, gt=0, description="finished trajectories wait at most so long to be stored")
+    grace_seconds: float = Field(10.0, ge=1, description="from SIGTERM, SIGINT or SIGUSR1 to the end of the process")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -105,7 +106,19 @@ def parse_methods(campaign: Campaign) -> list[Method]:
 
 
 def load_campaign(path: str | os.PathLike[str]) -> Campaign:
-    """The campaign in a YAML file.
+    """The one campaign in a YAML file.
+
+    Raises:
+        CampaignError: no such file, no YAML, a key that is unknown, missing or wrong, or several campaigns.
+    """
+    campaigns = load_campaigns(path)
+    if len(campaigns) > 1:
+        raise CampaignError(f"{path}: holds {len(campaigns)} campaigns (each); give a file with the one that is meant")
+    return campaigns[0]
+
+
+def load_campaigns(path: str | os.PathLike[str]) -> list[Campaign]:
+    """The campaigns in a YAML file: one, or with `each` one an entry, whose keys add to or replace the others.
 
     Raises:
         CampaignError: no such file, no YAML, or a key that is unknown, missing or wrong.
@@ -119,6 +132,31 @@ def load_campaign(path: str | os.PathLike[str]) -> Campaign:
         raise CampaignError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):
         raise CampaignError(f"{file}: a campaign is a mapping of keys such as name, benchmark, sampler, methods")
+    campaigns = [_campaign(file, keys) for keys in _each(file, given)]
+    names = [campaign.name for campaign in campaigns]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise CampaignError(f"{file}: each: {', '.join(sorted(twice))} stands twice; give each a name of its own")
+    return campaigns
+
+
+def _each(file: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The keys of every campaign of a file. An entry without a name is called after its benchmark."""
+    if "each" not in given:
+        return [given]
+    shared = {key: value for key, value in given.items() if key != "each"}
+    entries = given["each"]
+    if not (isinstance(entries, list) and entries and all(isinstance(entry, dict) for entry in entries)):
+        raise CampaignError(f"{file}: each is a list of mappings, such as - {{benchmark: countdown, runs: 8}}")
+    return [{**shared, "name": _name_of(shared, entry), **entry} for entry in entries]
+
+
+def _name_of(shared: dict[str, Any], entry: dict[str, Any]) -> str:
+    benchmark = entry.get("benchmark", "")
+    path = benchmark.get("path", "") if isinstance(benchmark, dict) else benchmark
+    return f"{shared.get('name', '')}-{Path(str(path)).stem}"
+
+
+def _campaign(file: Path, given: dict[str, Any]) -> Campaign:
     try:
         campaign = Campaign.model_validate(given)
     except ValidationError as error:

@@ -1,5 +1,6 @@
 """The plan of a campaign: its problems, what identifies its work, its shards, and what it will ask of the engine."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tasks.benchmark import load_benchmark
 from tasks.campaign_file import Campaign, CampaignError, parse_methods
 from tasks.fingerprint import fingerprint, sampler_fingerprint
 from tasks.graders import load_grader
-from tasks.method import Method
+from tasks.method import Method, parse_method
 from tasks.problem import Problem
 from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
 from tasks.tables import partition_of
@@ -48,6 +49,38 @@ class Plan:
     def method(self, name: str) -> Method:
         """The campaign's method of that name."""
         return next(method for method in self.methods if method.name == name)
+
+    def reasoning_method(self, name: str | None) -> Method:
+        """The method of that name that generates beyond the pool; the first where no name is given.
+
+        Raises:
+            CampaignError: there is none.
+        """
+        for method in self.reasoning:
+            if name in (None, method.name):
+                return method
+        there = ", ".join(method.name for method in self.reasoning) or "none"
+        raise CampaignError(
+            f"{self.campaign.name} has no method {name or 'with rounds of its own'}; there are: {there}"
+        )
+
+    def comparable(self, name: str) -> Method:
+        """A method of the campaign, or one that its pool gives: pass@N or sc@N.
+
+        Raises:
+            CampaignError: it is neither.
+        """
+        with contextlib.suppress(ValueError):
+            method = parse_method(name)
+            if method.resamples_pool and method.widths[0] <= self.campaign.pool:
+                return method
+        for method in self.methods:
+            if method.name == name:
+                return method
+        there = ", ".join(method.name for method in self.methods)
+        raise CampaignError(
+            f"{self.campaign.name} has no method {name}; there are {there}, pass@N and sc@N over the pool"
+        )
 
 
 def make_plan(campaign: Campaign) -> Plan:

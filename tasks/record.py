@@ -56,8 +56,7 @@ def _window_file(plan: Plan) -> tuple[AbstractFileSystem, str]:
 
 def write_report(plan: Plan, lines: Sequence[Line]) -> str:
     """Write `reports/{name}/report.json` and `.md` and return the folder. They can be made again at any time."""
-    filesystem, root = open_filesystem(plan.campaign.store)
-    folder = f"{root.rstrip('/')}/reports/{plan.campaign.name}"
+    filesystem, folder = open_filesystem(report_folder([plan]))
     try:
         filesystem.makedirs(folder, exist_ok=True)
         filesystem.pipe_file(f"{folder}/report.json", as_json(lines).encode())
@@ -65,6 +64,11 @@ def write_report(plan: Plan, lines: Sequence[Line]) -> str:
     except FAULTS as error:
         raise refusal("write", folder, error) from error
     return folder
+
+
+def report_folder(plans: Sequence[Plan]) -> str:
+    """Where the report of some campaigns goes: into the store of the first."""
+    return f"{plans[0].campaign.store.rstrip('/')}/reports/{'+'.join(plan.campaign.name for plan in plans)}"
 
 
 def as_json(lines: Sequence[Line]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tasks.plain_text import escape_markdown
 from tasks.plan import Plan
 from tasks.report import Line
 
@@ -33,6 +34,6 @@ def caption(plan: Plan) -> str:
 
 
 def as_markdown(plan: Plan, lines: Sequence[Line]) -> str:
-    """The table with its caption."""
-    rows = [HEADINGS, ["---"] * len(HEADINGS), *(cells(line) for line in lines)]
-    return "\n".join([f"{caption(plan)}\n", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+    """The table with its caption. Names are data: what Markdown or HTML would read in them is escaped."""
+    rows = [HEADINGS, ["---"] * len(HEADINGS), *([escape_markdown(cell) for cell in cells(line)] for line in lines)]
+    return "\n".join([f"{escape_markdown(caption(plan))}\n", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
-import pyarrow.compute as pc
-
 from infra.table import Row
 from tasks.books import Books
+from tasks.columns import columns_of
 from tasks.exhibits.exhibit import Interval, Point
 from tasks.method import Method
 from tasks.problem import Problem
 from tasks.record import read_window
-from tasks.report import Result, results
-from tasks.tables import trajectories_table
+from tasks.report import Line, Result, results
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,11 @@ class Evidence:
     def results(self) -> dict[str, Result]:
         """By method: pass@1 first, then as the campaign has them."""
         return {result.method.name: result for result in results(self.books)}
+
+    @property
+    def lines(self) -> list[Line]:
+        """The table of the campaign."""
+        return [result.line for result in self.results.values()]
 
     @cached_property
     def note(self) -> str:
@@ -99,16 +102,17 @@ class Evidence:
                             seen.add(id)
                             yield Step(id, problem, self._columns[id]["references"])
 
+    def row(self, id: str) -> Row | None:
+        """Which row of a finished trajectory counts: its `generation`, `started` and `seconds`, and what came of it."""
+        return self._columns.get(id)
+
     def prompt_tokens(self, id: str) -> int:
         """Tokens of the prompt that a trajectory was given."""
         return int(self._columns[id]["prompt_tokens"])
 
     @cached_property
     def _columns(self) -> dict[str, Row]:
-        names = ["id", "references", "prompt_tokens", "started"]
-        of_problems = pc.field("problem").isin([problem.fingerprint for problem in self.plan.problems])
-        rows = trajectories_table(self.plan.campaign.store).read(self.plan.partition, names, of_problems)
-        return {row["id"]: row for row in rows.to_pylist()}
+        return columns_of(self.books, ["references", "prompt_tokens", "started", "seconds"])
 
 
 def percent(ends: Interval | None) -> Interval | None:

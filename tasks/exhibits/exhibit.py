@@ -65,6 +65,12 @@ class Exhibit:
     notes: list[str]
     panels: list[Panel] = field(default_factory=list)
 
+    @property
+    def words(self) -> set[int]:
+        """The columns of words, which are set to the left."""
+        names = {"benchmark", "model", "method", "against", "panel", "curve", "point", "of"}
+        return {place for place, heading in enumerate(self.headings) if heading in names}
+
 
 def figure(key: str, title: str, about: str, panels: Sequence[Panel], notes: list[str]) -> Exhibit | None:
     """An exhibit that is drawn: its table and its records are what the panels show. None where nothing is to show."""
@@ -120,15 +126,3 @@ def interval(ends: Interval | None) -> str:
 def number(value: float) -> str:
     """Three significant digits, or whole from a hundred on."""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose cells are data: what Markdown or HTML would read in them is escaped."""
-    widths = [list(headings), ["---"] * len(headings), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(map(escape_markdown, line))} |" for line in widths) + "\n"
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    escaped = "".join(f"\\{one}" if one in "\\`*_[]<>|#$~!&" else one for one in text)
-    return " ".join(escaped.split())

@@ -28,7 +28,7 @@ def figure_4_left(campaigns: Sequence[Evidence]) -> Exhibit | None:
             votes = [name for name, result in one.results.items() if family(result.method) == VOTE]
             found = [one.point("pass@1", 1), *(one.point(name, one.results[name].method.widths[0]) for name in votes)]
             vote = Curve("vote over N", sorted((point for point in found if point), key=lambda point: point.x))
-            curves = [parallel, sequential, vote]
+            curves = [vote, parallel, sequential]
             panels.append(Panel(_title(one), "trajectories a run", "accuracy %", curves, logarithm=2))
     notes = [one.note for one in campaigns]
     return figure("figure-4-left", "Figure 4, left: parallel or sequential", LEFT, panels, notes)

@@ -18,6 +18,7 @@ from tasks.method import Method
 from tasks.statistics import bootstrap_interval
 from tasks.tables import trajectories_table
 
+ROW = ["id", "generation", "started", "seconds"]
 WORDS = Path(__file__).with_name("cross_checking.yaml")
 LEFT = (
     "Share of trajectories, reasoning or conclusion, in which a cross-checking word stands ({words}), by round. "
@@ -112,12 +113,16 @@ def cross_checking_words(evidence: Evidence) -> dict[str, int]:
     of_problems = pc.field("problem").isin([problem.fingerprint for problem in evidence.plan.problems])
     counts: dict[str, int] = defaultdict(int)
     for part in table.parts(evidence.plan.partition):
-        for _, rows in table.scan([part], ["id", "reasoning", "content"], of_problems):
+        for _, rows in table.scan([part], [*ROW, "reasoning", "content"], of_problems):
             found = [
                 pc.count_substring_regex(pc.fill_null(rows[name], pa.scalar("", pa.large_string())), pattern)
                 for name in ("reasoning", "content")
             ]
-            counts.update(zip(rows["id"].to_pylist(), pc.add(*found).to_pylist(), strict=True))
+            keys = zip(*(rows[name].to_pylist() for name in ROW), strict=True)
+            for key, count in zip(keys, pc.add(*found).to_pylist(), strict=True):
+                row = evidence.row(key[0])
+                if row and key == tuple(row[name] for name in ROW):
+                    counts[key[0]] = count
     return counts
 
 

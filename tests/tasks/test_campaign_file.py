@@ -3,8 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tasks.campaign_file import CampaignError, load_campaign
+from tasks.campaign_file import CampaignError, load_campaign, load_campaigns
 
 Write = Callable[..., Path]
 
@@ -171,3 +172,38 @@ def test_what_is_no_campaign_at_all_is_refused(tmp_path: Path, content: bytes, s
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "none.yaml")
     assert "give the path of a campaign file" in refusal(tmp_path)
+
+
+def of_each(campaign_file: Write, *each: Any, **keys: Any) -> Path:
+    file = campaign_file(**keys)
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "each": list(each)}))
+    return file
+
+
+def test_a_file_of_several_gives_every_campaign_what_they_share_and_what_is_its_own(campaign_file: Write) -> None:
+    file = of_each(campaign_file, {"benchmark": "countdown", "grader": "countdown"}, {"runs": 8, "name": "own"}, runs=2)
+    first, second = load_campaigns(file)
+    assert (first.name, first.benchmark.path, first.grader, first.runs) == ("tiny-countdown", "countdown", "countdown", 2)
+    assert (second.name, second.grader, second.runs) == ("own", "exact", 8)
+    assert second.benchmark.path == str(file.parent / "problems.jsonl")
+    assert first.store == second.store == str(file.parent / "store")
+
+
+def test_a_file_of_one_campaign_is_several_that_are_one(campaign_file: Write) -> None:
+    assert load_campaigns(campaign_file()) == [load_campaign(campaign_file())]
+
+
+@pytest.mark.parametrize(
+    ("each", "said"),
+    [
+        ([], "each is a list of mappings"),
+        (["countdown"], "each is a list of mappings"),
+        ([{"benchmark": "countdown"}, {"benchmark": "countdown"}], "tiny-countdown stands twice"),
+        ([{"benchmark": "countdown"}, {"benchmark": "arithmetic"}], "holds 2 campaigns"),
+        ([{"benchmark": "countdown", "pol": 4}], "pol is no key"),
+    ],
+)
+def test_entries_that_are_none_or_alike_or_too_many_are_refused(
+    campaign_file: Write, each: list[Any], said: str
+) -> None:
+    assert said in refusal(of_each(campaign_file, *each))
