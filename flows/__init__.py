@@ -19,5 +19,8 @@ EPHEMERAL_SERVER = {
 """For the server that Prefect starts by itself when PREFECT_API_URL is not set. Its defaults write every event of a
 task run in a transaction of its own, and a subflow then waits seconds for SQLite's lock; in batches, tenths."""
 
-for _name, _value in EPHEMERAL_SERVER.items():
+CLIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
+"""A call to Prefect's API is repeated after 2, 4, … 256 seconds: the API may be away for some 8 minutes."""
+
+for _name, _value in (EPHEMERAL_SERVER | CLIENT).items():
     os.environ.setdefault(_name, _value)

@@ -3,8 +3,10 @@
 import asyncio
 
 from prefect import flow, unmapped
+from prefect.client.schemas.objects import State
 
-from flows.steps import Shard, commit, generate_trajectories, only_incomplete
+from flows.interruption import until_interrupted
+from flows.steps import Shard, commit, expected, generate_trajectories, only_incomplete
 from infra.event_loop_runner import EventLoopTaskRunner, finished
 from tasks.campaign_file import Campaign
 from tasks.commit_round import quorum
@@ -16,7 +18,7 @@ from tasks.workbench import open_workbench
 
 
 @flow(name="reason", flow_run_name="{method} s{shard:02d}", task_runner=EventLoopTaskRunner(), persist_result=False)
-async def reason(campaign: Campaign, method: str, shard: int) -> None:
+async def reason(campaign: Campaign, method: str, shard: int) -> State[None] | None:
     """Take every (problem, run) of a shard through the rounds of a method. What the store holds is not done again.
 
     Args:
@@ -28,6 +30,10 @@ async def reason(campaign: Campaign, method: str, shard: int) -> None:
         IncompleteError: a round of some run lacks its quorum; the other runs went on to the end.
         StoreError: the store refuses.
     """
+    return await until_interrupted(_reason(campaign, method, shard), campaign)
+
+
+async def _reason(campaign: Campaign, method: str, shard: int) -> None:
     async with open_workbench(campaign) as bench:
         work, how = Shard(bench, shard), bench.plan.method(method)
         pairs = [(problem, run) for problem in work.problems for run in range(campaign.runs)]
@@ -35,10 +41,13 @@ async def reason(campaign: Campaign, method: str, shard: int) -> None:
         if not due:
             return
         rounds = {number: RoundInFlight(due, width) for number, width in enumerate(how.widths, 1)}
-        async with asyncio.TaskGroup() as group:
-            for number, round in rounds.items():
-                group.create_task(_round(work, how, number, round))
-            courses = [group.create_task(_course(work, how, pair, rounds)) for pair in due]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, round in rounds.items():
+                    group.create_task(_round(work, how, number, round))
+                courses = [group.create_task(_course(work, how, pair, rounds)) for pair in due]
+        except ExceptionGroup as errors:
+            raise expected(errors) or errors from None
         if incomplete := sum(not course.result() for course in courses):
             raise IncompleteError(
                 f"{method}, shard {shard}: {incomplete} of {len(pairs)} runs are incomplete; run the campaign again"

@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import signal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from flows.campaign import campaign as campaign_flow
-from infra.engine import EngineError
-from infra.filesystem import StoreError
-from tasks.generate import IncompleteError
+from flows.interruption import INTERRUPTED, cancel_at_signal
+from flows.prefect_server import prefect_server
+from flows.steps import expected
 from tasks.plan import Plan
 from tasks.workbench import Workbench, open_workbench
 
@@ -21,7 +20,7 @@ PLAIN_SECONDS = 30.0
 async def run_campaign(plan: Plan, console: Console) -> str | None:
     """Run the flow to its end; progress goes to the console: a bar on a terminal, plain lines elsewhere.
 
-    SIGTERM stops it as Ctrl-C does: what finished is stored first.
+    SIGTERM, SIGUSR1 and Ctrl-C interrupt it: what finished is stored first.
 
     Returns:
         None when the campaign is complete, else what is missing and why.
@@ -32,30 +31,26 @@ async def run_campaign(plan: Plan, console: Console) -> str | None:
         StoreError: the store can not be used; nothing was started.
     """
     if this := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+        cancel_at_signal(this, plan.campaign.grace_seconds)
     started = False
     try:
-        async with open_workbench(plan.campaign) as bench:
+        async with open_workbench(plan.campaign) as bench, prefect_server():
             started = True
             showing = asyncio.create_task(_show(bench, console))
             try:
-                await campaign_flow(plan.campaign)
+                state = await campaign_flow(plan.campaign, return_state=True)
+                if state.name == INTERRUPTED:
+                    return state.message
+                await state.aresult()
             finally:
                 showing.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await showing
     except Exception as error:
-        if started and (expected := _expected(error)):
-            return str(expected)
+        if started and (failure := expected(error)):
+            return str(failure)
         raise
     return None
-
-
-def _expected(error: Exception) -> Exception | None:
-    """The expected failure that an error is, or that a group of tasks' errors holds."""
-    if isinstance(error, ExceptionGroup):
-        return next(filter(None, map(_expected, error.exceptions)), None)
-    return error if isinstance(error, IncompleteError | EngineError | StoreError) else None
 
 
 async def _show(bench: Workbench, console: Console) -> None:

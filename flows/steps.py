@@ -10,6 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
+from infra.engine import EngineError
+from infra.filesystem import StoreError
 from tasks.commit_round import commit_round
 from tasks.draw import pool_draw
 from tasks.generate import IncompleteError, generate
@@ -27,6 +29,13 @@ async def only_incomplete(states: Iterable[State[Any]]) -> None:
             error = await state.aresult(raise_on_failure=False)
             if isinstance(error, Exception) and not isinstance(error, IncompleteError):
                 raise error
+
+
+def expected(error: Exception) -> Exception | None:
+    """The expected failure that an error is, or that a group of tasks' errors holds."""
+    if isinstance(error, ExceptionGroup):
+        return next(filter(None, map(expected, error.exceptions)), None)
+    return error if isinstance(error, IncompleteError | EngineError | StoreError) else None
 
 
 class Shard:
