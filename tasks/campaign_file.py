@@ -124,6 +124,16 @@ def load_campaigns(path: str | os.PathLike[str]) -> list[Campaign]:
         CampaignError: no such file, no YAML, or a key that is unknown, missing or wrong.
     """
     file = Path(path)
+    given = read_mapping(file, "a campaign is a mapping of keys such as name, benchmark, sampler, methods")
+    campaigns = [_campaign(file, keys) for keys in _each(file, given)]
+    names = [campaign.name for campaign in campaigns]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise CampaignError(f"{file}: each: {', '.join(sorted(twice))} stands twice; give each a name of its own")
+    return campaigns
+
+
+def read_mapping(file: Path, wanted: str) -> dict[str, Any]:
+    """The keys of a YAML file. Raises `CampaignError`, which says what is `wanted` where they are none."""
     try:
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -131,12 +141,8 @@ def load_campaigns(path: str | os.PathLike[str]) -> list[Campaign]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CampaignError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):
-        raise CampaignError(f"{file}: a campaign is a mapping of keys such as name, benchmark, sampler, methods")
-    campaigns = [_campaign(file, keys) for keys in _each(file, given)]
-    names = [campaign.name for campaign in campaigns]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise CampaignError(f"{file}: each: {', '.join(sorted(twice))} stands twice; give each a name of its own")
-    return campaigns
+        raise CampaignError(f"{file}: {wanted}")
+    return given
 
 
 def _each(file: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -160,60 +166,62 @@ def _campaign(file: Path, given: dict[str, Any]) -> Campaign:
     try:
         campaign = Campaign.model_validate(given)
     except ValidationError as error:
-        raise CampaignError(f"{file}: {_explain(error)}") from error
+        raise CampaignError(f"{file}: {explain(error, Campaign)}") from error
     return _with_absolute_paths(campaign, file.resolve().parent)
 
 
 def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
     benchmark = campaign.benchmark
     if "." in benchmark.path or "/" in benchmark.path:
-        benchmark = benchmark.model_copy(update={"path": _absolute(benchmark.path, folder)})
+        benchmark = benchmark.model_copy(update={"path": absolute(benchmark.path, folder)})
     return campaign.model_copy(
         update={
             "benchmark": benchmark,
-            "store": _absolute(campaign.store, folder),
-            "template": campaign.template and _absolute(campaign.template, folder),
+            "store": absolute(campaign.store, folder),
+            "template": campaign.template and absolute(campaign.template, folder),
         }
     )
 
 
-def _absolute(path: str, folder: Path) -> str:
+def absolute(path: str, folder: Path) -> str:
+    """A path of a file in a folder; a URI as it is."""
     return path if "://" in path else str((folder / Path(path).expanduser()).resolve())
 
 
-def _explain(error: ValidationError) -> str:
-    return "; ".join(_explain_one(dict(problem)) for problem in error.errors())
+def explain(error: ValidationError, file: type[BaseModel]) -> str:
+    """What is wrong with the keys of a file, on one line."""
+    return "; ".join(_explain_one(dict(problem), file) for problem in error.errors())
 
 
-def _explain_one(problem: dict[str, Any]) -> str:
+def _explain_one(problem: dict[str, Any], file: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in problem["loc"] if part not in ENGINES)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
-        return f"{where} is missing{_meaning(problem['loc'])}"
+        return f"{where} is missing{_meaning(problem['loc'], file)}"
     if problem["type"] in ("extra_forbidden", "invalid_key"):
-        known = ", ".join(_fields_at(problem["loc"][:-1]))
+        known = ", ".join(_fields_at(problem["loc"][:-1], file))
         return f"{where} is no key; known here: {known}"
     if problem["type"] == "engine_kind":
         given = problem["input"].get("kind") if isinstance(problem["input"], dict) else problem["input"]
         return f"{where}.kind: {given!r} given; {message[0].lower()}{message[1:]}"
     if problem["type"] == "value_error":
         return f"{where}: {message}" if where else message
-    return f"{where}: {problem['input']!r} given; {message[0].lower()}{message[1:]}{_meaning(problem['loc'])}"
+    return f"{where}: {problem['input']!r} given; {message[0].lower()}{message[1:]}{_meaning(problem['loc'], file)}"
 
 
-def _meaning(location: tuple[int | str, ...]) -> str:
-    model = _model_at(location[:-1])
+def _meaning(location: tuple[int | str, ...], file: type[BaseModel]) -> str:
+    model = _model_at(location[:-1], file)
     field = model.model_fields.get(str(location[-1])) if model else None
     return f" ({field.description})" if field and field.description else ""
 
 
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    model = _model_at(location)
+def _fields_at(location: tuple[int | str, ...], file: type[BaseModel]) -> list[str]:
+    model = _model_at(location, file)
     return list(model.model_fields) if model else []
 
 
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    model: type[BaseModel] = Campaign
+def _model_at(location: tuple[int | str, ...], file: type[BaseModel]) -> type[BaseModel] | None:
+    model = file
     for part in location:
         if isinstance(part, int) or part == "engine":
             continue

@@ -8,7 +8,7 @@ import jinja2
 
 from infra.openai_engine import OpenAISettings
 from tasks.benchmark import load_benchmark
-from tasks.campaign_file import Campaign, CampaignError, parse_methods
+from tasks.campaign_file import Campaign, CampaignError, Overflow, parse_methods
 from tasks.fingerprint import fingerprint, sampler_fingerprint
 from tasks.graders import load_grader
 from tasks.method import Method, parse_method
@@ -86,13 +86,14 @@ class Plan:
 def make_plan(campaign: Campaign) -> Plan:
     """Read what the campaign names. Raises `CampaignError`."""
     problems = load_benchmark(campaign.benchmark)
-    template = _load_template(campaign)
+    template = load_template(campaign.template)
     try:
         load_grader(campaign.grader)
     except ValueError as error:
         raise CampaignError(f"grader: {error}") from error
     methods = parse_methods(campaign)
-    recipes = {method.name: _recipe(campaign, method, template) for method in methods}
+    shared = (campaign.pool, template, campaign.overflow, campaign.quorum)
+    recipes = {method.name: recipe(method, *shared) for method in methods}
     size = campaign.shard_size or _shard_size(campaign, methods, len(problems))
     shards = [problems[start : start + size] for start in range(0, len(problems), size)]
     return Plan(campaign, problems, methods, template, sampler_fingerprint(campaign.sampler), recipes, shards)
@@ -108,14 +109,14 @@ def _shard_size(campaign: Campaign, methods: list[Method], problems: int) -> int
     return -(-problems // shards)
 
 
-def _recipe(campaign: Campaign, method: Method, template: PromptTemplate) -> str:
+def recipe(method: Method, pool: int | None, template: PromptTemplate, overflow: Overflow, quorum: float) -> str:
     """All that decides a method's prompts on a problem, but for the sampler."""
-    overflow = campaign.overflow.model_dump()
-    return fingerprint([method.model_dump(mode="json"), campaign.pool, template.source, overflow, campaign.quorum])
+    return fingerprint([method.model_dump(mode="json"), pool, template.source, overflow.model_dump(), quorum])
 
 
-def _load_template(campaign: Campaign) -> PromptTemplate:
-    path = Path(campaign.template) if campaign.template else PAPER_TEMPLATE
+def load_template(file: str | None) -> PromptTemplate:
+    """The template in a Jinja file, by default the paper's. Raises `CampaignError`."""
+    path = Path(file) if file else PAPER_TEMPLATE
     try:
         template = PromptTemplate(path.read_text(encoding="utf-8"))
         template.write([{"role": "user", "content": "a problem"}], ["a message"])
