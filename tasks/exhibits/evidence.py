@@ -10,6 +10,7 @@ from tasks.books import Books
 from tasks.columns import columns_of
 from tasks.exhibits.exhibit import Interval, Point
 from tasks.method import Method
+from tasks.plain_text import printable
 from tasks.problem import Problem
 from tasks.record import read_window
 from tasks.report import Line, Result, results
@@ -34,12 +35,12 @@ class Evidence:
     @property
     def model(self) -> str:
         """The sampler's model."""
-        return self.plan.campaign.sampler.model
+        return printable(self.plan.campaign.sampler.model)
 
     @property
     def benchmark(self) -> str:
         """The benchmark's name: that of a file without its folder and ending."""
-        return PurePath(self.plan.campaign.benchmark.path).stem
+        return printable(PurePath(self.plan.campaign.benchmark.path).stem)
 
     @cached_property
     def results(self) -> dict[str, Result]:
@@ -64,7 +65,7 @@ class Evidence:
             f"{self.benchmark}: {len(self.plan.problems)} problems, {campaign.runs} "
             f"run{'s' if campaign.runs > 1 else ''} of each method, pool {campaign.pool}, grader {campaign.grader}; "
             f"95 % intervals by bootstrap over problems; generated {self._dates}; "
-            f"sampler {sampler.model}, {', '.join(settings)} ({self.plan.sampler[:8]})"
+            f"sampler {self.model}, {printable(', '.join(settings))} ({self.plan.sampler[:8]})"
         )
 
     @property

@@ -3,6 +3,7 @@
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -85,7 +86,8 @@ def _figure(panels: int) -> Iterator[tuple[Figure, Sequence[Axes]]]:
 def _bytes(drawn: Figure, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     metadata = {"Date": None} if form == "svg" else {}
-    drawn.savefig(buffer, format=form, dpi=200, metadata=metadata, **options)
+    with warnings.catch_warnings(action="ignore"):  # a letter that the font has not is drawn as a box
+        drawn.savefig(buffer, format=form, dpi=200, metadata=metadata, **options)
     return buffer.getvalue()
 
 
