@@ -156,7 +156,7 @@ def rerun(
 
 @app.command(name="verify")
 def verify_store(file: str, *, repair: Switch = False, json: Json = False) -> int:
-    """Read every row of a campaign's store: keys, seeds, prompts, rounds, counts. Exit status 0 when all is well, else 1.
+    """Check every row of a campaign's store: keys, seeds, prompts, rounds. Exit status 0 when all is well, else 1.
 
     Example: pacore verify hmmt.yaml
 

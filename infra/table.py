@@ -17,10 +17,18 @@ from typing import IO, Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import stamina
 from botocore.exceptions import BotoCoreError
 
-from infra.filesystem import FAULTS, StoreError, create_file, may_pass, open_filesystem, read_error, refusal
+from infra.filesystem import (
+    FAULTS,
+    IMPATIENT_SECONDS,
+    StoreError,
+    create_file,
+    open_filesystem,
+    patiently,
+    read_error,
+    refusal,
+)
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -86,6 +94,7 @@ class Table:
         self.preference = list(preference)
         self.texts = list(texts)
         self.reported: set[str] = set()
+        self.patience_seconds = IMPATIENT_SECONDS
 
     def commit(self, partition: str, rows: Sequence[Row]) -> Part:
         """Store rows as one new part and return it once they are durable.
@@ -111,9 +120,14 @@ class Table:
 
     def read(self, partition: str, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
         """Columns of a partition's rows that match, one row a key, at one moment."""
+        every = self.read_every(partition, self._with_what_the_rule_needs(columns), where)
+        return self._one_row_of(every, self.key).select(list(columns))
+
+    def read_every(self, partition: str, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
+        """Columns of a partition's rows that match as they stand, duplicates included, at one moment."""
         for _ in range(RELISTINGS):
             try:
-                return self.read_parts(self.parts(partition), columns, where)
+                return self._concatenate(self.parts(partition), columns, where)
             except FileNotFoundError:
                 logger.debug("%s was consolidated while it was read; reading again", partition)
         raise self._vanishing(partition)
@@ -127,10 +141,15 @@ class Table:
         Raises:
             FileNotFoundError: a part is gone; its rows stand in a consolidated one.
         """
-        needed = list(dict.fromkeys([*columns, *self.key, *self.preference]))
-        tables = [table for _, table in self.scan(parts, needed, where)]
-        merged = pa.concat_tables(tables) if tables else self.schema.empty_table().select(needed)
-        return self._one_row_of(merged, self.key).select(list(columns))
+        every = self._concatenate(parts, self._with_what_the_rule_needs(columns), where)
+        return self._one_row_of(every, self.key).select(list(columns))
+
+    def _with_what_the_rule_needs(self, columns: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys([*columns, *self.key, *self.preference]))
+
+    def _concatenate(self, parts: Iterable[Part], columns: Sequence[str], where: pc.Expression | None) -> pa.Table:
+        tables = [table for _, table in self.scan(parts, columns, where)]
+        return pa.concat_tables(tables) if tables else self.schema.empty_table().select(list(columns))
 
     def scan(
         self, parts: Iterable[Part], columns: Sequence[str], where: pc.Expression | None = None
@@ -148,25 +167,28 @@ class Table:
     def inspect(self, partition: str) -> Iterator[Inspected]:
         """Every file of a partition, hidden ones aside: its bytes against its name, then its rows.
 
+        What is consolidated meanwhile is read in its new place.
+
         Raises:
             NewerSchemaError: a part that only a newer pacore can read.
             StoreError: the store refuses.
         """
-        for path in self._ask("list", f"{self.folder}/{partition}", lambda: self._files(partition)):
-            try:
-                data = self._ask("read", path, partial(self.filesystem.cat_file, path), (FileNotFoundError,))
-            except FileNotFoundError:
-                continue  # consolidated meanwhile
-            try:
-                rows = self._decode(path, io.BytesIO(data), self.schema.names, None)
-            except NewerSchemaError:
-                raise
-            except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-                yield Inspected(path, None, read_error(error))
-                continue
-            name = path.rsplit("/", 1)[-1]
-            fault = None if name == _name(data) else f"its bytes are those of {_name(data)}"
-            yield Inspected(path, rows if fault is None else None, fault)
+        seen: set[str] = set()
+        while new := self._ask("list", f"{self.folder}/{partition}", lambda: self._files(partition)).keys() - seen:
+            seen |= new
+            for path in sorted(new):
+                with contextlib.suppress(FileNotFoundError):
+                    yield self._inspect(path)
+
+    def _inspect(self, path: str) -> Inspected:
+        data = self._ask("read", path, partial(self.filesystem.cat_file, path), (FileNotFoundError,))
+        try:
+            rows = self._decode(path, io.BytesIO(data), self.schema.names, None)
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            return Inspected(path, None, read_error(error))
+        if not path.endswith(f"/{_name(data)}"):
+            return Inspected(path, None, f"its bytes are those of {_name(data)}")
+        return Inspected(path, rows, None)
 
     def set_aside(self, path: str, partition: str) -> None:
         """Move a file out of every reader's sight, into the store's quarantine. Raises `StoreError`."""
@@ -297,24 +319,25 @@ class Table:
         """Of rows that agree in `key` the first in the order of preference."""
         if rows.num_rows < 2:
             return rows
-        if rows.group_by(key).aggregate([([], "count_all")]).num_rows == rows.num_rows:
+        plain = rows.append_column("row", pa.array(range(rows.num_rows)))
+        for name in key:
+            if pa.types.is_list(rows[name].type):  # neither grouped nor sorted by Arrow
+                plain = plain.set_column(plain.schema.get_field_index(name), name, pc.binary_join(rows[name], " "))
+        if plain.group_by(key).aggregate([]).num_rows == rows.num_rows:
             return rows
         order = [(name, "ascending", "at_start") for name in [*self.preference, *key]]
-        ordered = rows.take(pc.sort_indices(rows, sort_keys=order))
-        numbered = ordered.select(key).append_column("row", pa.array(range(ordered.num_rows)))
-        first = numbered.group_by(key).aggregate([("row", "min")])["row_min"]
-        return ordered.take(first)
+        ordered = plain.take(pc.sort_indices(plain, sort_keys=order)).select([*key, "row"])
+        numbered = ordered.append_column("rank", pa.array(range(ordered.num_rows)))
+        first = numbered.group_by(key).aggregate([("rank", "min")])["rank_min"]
+        return rows.take(numbered["row"].take(first))
 
     def _ask(self, verb: str, path: str, call: Callable[[], T], expected: tuple[type[Exception], ...] = ()) -> T:
         try:
-            for attempt in stamina.retry_context(on=may_pass, attempts=6, timeout=60.0):
-                with attempt:
-                    return call()
+            return patiently(call, self.patience_seconds)
         except expected:
             raise
         except FAULTS as error:
             raise refusal(verb, path, error) from error
-        raise AssertionError("stamina returns or raises")
 
 
 def _name(data: bytes) -> str:

@@ -1,5 +1,6 @@
 """Does the prompt fit the window, and if not, what gives way: never in silence."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -48,6 +49,12 @@ async def fit(messages: Sequence[str], tokens: Tokens, limit: int, policy: Polic
             )
         )
     return await (_drop_longest if policy == "drop_longest" else _truncate)(messages, tokens, limit)
+
+
+def as_sent(messages: Sequence[str], overflow: str | None) -> list[str]:
+    """A prompt's kept messages as it holds them, from what its row says was done to them."""
+    cut = re.search(r"to their last (\d+) characters$", overflow or "")
+    return [message[-int(cut[1]) :] for message in messages] if cut else list(messages)
 
 
 async def _drop_longest(messages: Sequence[str], tokens: Tokens, limit: int) -> Fitted:

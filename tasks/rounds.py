@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 import pyarrow.compute as pc
 
@@ -10,6 +11,7 @@ from infra.table import Row, Table
 from tasks.fingerprint import fingerprint
 from tasks.reruns import Reruns
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 RoundKey = tuple[str, str, int, int]
 """Recipe, problem, run (from 0), round (from 1)."""
 
@@ -39,8 +41,8 @@ class Rounds:
     def refresh(self) -> None:
         """Read what the store holds."""
         rows: dict[RoundKey, list[Row]] = defaultdict(list)
-        for row in self.table.read(self.partition, self.table.schema.names, self._recipes).to_pylist():
-            rows[_key(row)].append(row)
+        for row in self.table.read_every(self.partition, self.table.schema.names, self._recipes).to_pylist():
+            rows[round_key(row)].append(row)
         self._of_problem.clear()
         for recipe, problem, run, number in rows:
             if number == 1:
@@ -73,20 +75,26 @@ class Rounds:
             for row in rows
             if row["generation"] >= max(demanded, self._demanded(row)) and all(map(self._finished, row["trajectories"]))
         ]
-        return min(counting, key=lambda row: (row["missing"], -row["generation"]), default=None)
+        return min(counting, key=_preference, default=None)
 
     def _demanded(self, row: Row) -> int:
         return max(map(self.reruns.generation, [round_id(row), *row["trajectories"]]))
 
     def _take_in(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            self._of_problem[row["problem"]][_key(row)] = row
+            self._of_problem[row["problem"]][round_key(row)] = row
+
+
+def _preference(row: Row) -> tuple[int, int, datetime, list[str]]:
+    """The row that misses fewest, of those the newest generation, of those the one that was committed first."""
+    return row["missing"], -row["generation"], row["committed"] or LONG_AGO, row["trajectories"]
 
 
 def round_id(row: Row) -> str:
     """What a round is called where it is asked for again, without its trajectories."""
-    return fingerprint(_key(row))
+    return fingerprint(round_key(row))
 
 
-def _key(row: Row) -> RoundKey:
+def round_key(row: Row) -> RoundKey:
+    """Recipe, problem, run and number of a row."""
     return row["recipe"], row["problem"], row["run"], row["round"]

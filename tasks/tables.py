@@ -79,8 +79,9 @@ def trajectories_table(store: str) -> Table:
 
 
 def rounds_table(store: str) -> Table:
-    """Of one generation the row that misses fewest counts, then the one that was committed first."""
-    return Table(store, "rounds", ROUNDS, ["recipe", "problem", "run", "round", "generation"], ["missing", "committed"])
+    """Of one generation the row that misses fewest, then the one that was committed first, see `tasks/rounds.py`."""
+    key = ["recipe", "problem", "run", "round", "generation"]
+    return Table(store, "rounds", ROUNDS, key, ["missing", "committed"], ["trajectories"])
 
 
 def verdicts_table(store: str) -> Table:
