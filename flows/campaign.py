@@ -3,21 +3,22 @@
 import asyncio
 
 from prefect import flow, unmapped
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.objects import State
 
+from flows.artifacts import report_artifacts
+from flows.interruption import until_interrupted
 from flows.progress import progress_artifact
 from flows.reason import reason
-from flows.steps import Shard, fill_pool, grade, only_incomplete
+from flows.steps import Shard, expected, fill_pool, grade, only_incomplete
 from infra.event_loop_runner import EventLoopTaskRunner, finished
 from tasks.books import Books
 from tasks.campaign_file import Campaign
+from tasks.exhibits.evidence import Evidence
 from tasks.generate import IncompleteError
 from tasks.grade_shard import owed_verdicts
 from tasks.plan import POOL_TASKS
 from tasks.record import write_report
-from tasks.report import report
 from tasks.status import status
-from tasks.table_text import as_markdown
 from tasks.workbench import Workbench, open_workbench
 
 STARTS = 2
@@ -25,8 +26,8 @@ STARTS = 2
 
 
 @flow(name="campaign", flow_run_name="{campaign.name}", task_runner=EventLoopTaskRunner(), persist_result=False)
-async def campaign(campaign: Campaign) -> None:
-    """Run a campaign, or what is missing of it.
+async def campaign(campaign: Campaign) -> State[None] | None:
+    """Run a campaign, or what is missing of it. A signal ends it as Interrupted.
 
     Raises:
         IncompleteError: something failed; what finished is stored, the report says what is missing.
@@ -34,18 +35,24 @@ async def campaign(campaign: Campaign) -> None:
         EngineError: the engine can not be used.
         StoreError: the store can not be used.
     """
+    return await until_interrupted(_campaign(campaign), campaign)
+
+
+async def _campaign(campaign: Campaign) -> None:
     async with open_workbench(campaign) as bench:
         starts = asyncio.Semaphore(STARTS)
-        async with progress_artifact(bench), asyncio.TaskGroup() as shards:
-            for shard in range(len(bench.plan.shards)):
-                shards.create_task(_shard(bench, shard, starts))
+        try:
+            async with progress_artifact(bench), asyncio.TaskGroup() as shards:
+                for shard in range(len(bench.plan.shards)):
+                    shards.create_task(_shard(bench, shard, starts))
+        except ExceptionGroup as errors:
+            raise expected(errors) or errors from None
         await bench.trajectories.commit()
         await asyncio.to_thread(bench.consolidate)
-    books = await asyncio.to_thread(Books, bench.plan)
-    lines = report(books)
-    await asyncio.to_thread(write_report, bench.plan, lines)
-    await acreate_markdown_artifact(as_markdown(bench.plan, lines), key="report", description=campaign.name)
-    if not (state := status(books)).complete:
+    evidence = Evidence(await asyncio.to_thread(Books, bench.plan))
+    await asyncio.to_thread(write_report, bench.plan, evidence.lines)
+    await report_artifacts(evidence)
+    if not (state := status(evidence.books)).complete:
         raise IncompleteError(state.what_is_missing())
 
 

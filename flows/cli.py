@@ -19,6 +19,7 @@ from infra.filesystem import StoreError
 from tasks.books import Books
 from tasks.campaign_file import CampaignError, load_campaign, load_campaigns
 from tasks.chart import chart
+from tasks.doctor import Finding, examine
 from tasks.exhibits.evidence import Evidence
 from tasks.plan import Plan, calls, make_plan, token_bound
 from tasks.pool_file import export_pool, import_pool
@@ -187,6 +188,33 @@ def verify_store(file: str, *, repair: Switch = False, json: Json = False) -> in
     if not findings or repair:
         out.print("repaired; run the campaign for what is missing now" if findings else "all is well")
     return INCOMPLETE if findings else COMPLETE
+
+
+@app.command(name="doctor")
+def show_doctor(file: str, *, json: Json = False) -> int:
+    """Look at all that a campaign needs: engine, store, Prefect, clocks, disk. Exit status 1 where something fails.
+
+    Example: pacore doctor hmmt.yaml
+
+    Parameters
+    ----------
+    file
+        the campaign file
+    """
+    campaign = make_plan(load_campaign(file)).campaign
+
+    async def look() -> list[Finding]:
+        found = []
+        async for finding in examine(campaign):
+            found.append(finding)
+            if not json:
+                out.print(f"{finding.state:4}  {finding.what}: {finding.said}", soft_wrap=True, markup=False)
+        return found
+
+    findings = asyncio.run(look())
+    if json:
+        _print_json([asdict(finding) for finding in findings])
+    return INCOMPLETE if any(finding.state == "fail" for finding in findings) else COMPLETE
 
 
 @app.command

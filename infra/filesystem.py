@@ -4,14 +4,25 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import fsspec
+import stamina
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from fsspec.implementations.local import LocalFileSystem
 
+T = TypeVar("T")
+
 FAULTS = (OSError, BotoCoreError, ValueError)
 """What a filesystem raises: botocore's own faults (no key, no connection) are no OSErrors, its bad URL a ValueError."""
+
+IMPATIENT_SECONDS, PATIENT_SECONDS = 5.0, 600.0
+"""How long a store that fails is tried again: where nothing is lost yet, and where finished work waits in memory."""
+
+S3_OPTIONS = {"config_kwargs": {"connect_timeout": 3, "read_timeout": 60, "retries": {"total_max_attempts": 1}}}
+"""botocore's own attempts are one: s3fs tries again, and so do we."""
 
 LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR}
 
@@ -27,9 +38,9 @@ def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         StoreError: nothing here opens such a URI.
     """
     protocol = uri.split("://", 1)[0] if "://" in uri else "file"
-    options = {"use_listings_cache": False, "skip_instance_cache": True} if protocol != "file" else {}
+    options: dict[str, Any] = {} if protocol == "file" else {"use_listings_cache": False, "skip_instance_cache": True}
     try:
-        filesystem = fsspec.filesystem(protocol, **options)
+        filesystem = fsspec.filesystem(protocol, **options, **(S3_OPTIONS if protocol == "s3" else {}))
     except (ValueError, ImportError) as error:
         raise StoreError(f"{uri}: {read_error(error)}; give s3://bucket/prefix or a local path") from error
     return filesystem, str(filesystem._strip_protocol(uri))
@@ -86,6 +97,14 @@ def may_pass(error: Exception) -> bool:
     if isinstance(error, OSError):
         return not isinstance(error, PermissionError | FileNotFoundError) and error.errno not in LASTING
     return isinstance(error, BotoCoreError) and not isinstance(error, NoCredentialsError)
+
+
+def patiently(call: Callable[[], T], seconds: float) -> T:
+    """Call until it succeeds, fails for good, or the time is over; then its last error is raised."""
+    for attempt in stamina.retry_context(on=may_pass, attempts=None, timeout=seconds, wait_max=30.0):
+        with attempt:
+            return call()
+    raise AssertionError("stamina returns or raises")
 
 
 def refusal(verb: str, path: str, error: Exception) -> StoreError:

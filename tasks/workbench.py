@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from infra.engine import Engine
 from infra.engines import make_engine
-from infra.filesystem import StoreError
+from infra.filesystem import PATIENT_SECONDS, StoreError
 from infra.table import Row
 from tasks.campaign_file import Campaign
 from tasks.fingerprint import trajectory_id
@@ -78,6 +78,8 @@ class Workbench:
         self.progress = Progress(sum(line.calls for line in calls(self.plan)), self._generated_before())
         if not self._all_generated():
             await self._ask_engine()
+        for table in (self.trajectories.table, self.rounds.table, self.verdicts):
+            table.patience_seconds = PATIENT_SECONDS
 
     async def _ask_engine(self) -> None:
         campaign = self.campaign

@@ -312,7 +312,7 @@ def test_a_run_that_is_killed_keeps_what_it_committed_and_the_next_one_completes
 ) -> None:
     problems = [{"id": str(n), "problem": f"{n} + {n}?", "answer": str(2 * n)} for n in range(10)]
     with simulate(slots=4, first_token_seconds=0.1, sigma=1) as server:
-        file = campaign_file(problems, engine=engine(server), commit_seconds=0.1, methods=["low", [3, 2]])
+        file = campaign_file(problems, engine=engine(server, in_flight=4), commit_seconds=0.1, methods=["low", [3, 2]])
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", "run", str(file)],
             env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
@@ -335,7 +335,7 @@ def test_a_run_that_is_killed_keeps_what_it_committed_and_the_next_one_completes
             assert complaint == (
                 f"pacore: interrupted by {how.name}: what finished is stored; run the campaign again to go on\n"
             )
-            assert len(committed) == server.seen["finished"]
+            assert server.seen["finished"] - len(committed) <= 4  # answers that were on the wire
         assert pacore("run", file).code == 0
         assert server.seen["received"] - received == 10 * (4 + 1 + 2 + 1) - len(committed)
     rows = trajectories(file)
