@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from infra.engine import Completion, Rejected
@@ -19,6 +20,32 @@ class BrokenStreamError(Exception):
         self.status, self.said = status, said
 
 
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+
+
+class PromptDetails(BaseModel):
+    """Of `Usage`."""
+
+    cached_tokens: Count | None = None
+
+
+class CompletionDetails(BaseModel):
+    """Of `Usage`."""
+
+    reasoning_tokens: Count | None = None
+
+
+class Usage(BaseModel):
+    """The token counts that end a stream."""
+
+    model_config = ConfigDict(strict=True)
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+
+
 @dataclass
 class AnswerStream:
     """An answer as it streams in.
@@ -29,7 +56,7 @@ class AnswerStream:
     reasoning: list[str] = field(default_factory=list)
     content: list[str] = field(default_factory=list)
     finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: object = None
     done: bool = False
 
     def take(self, lines: list[bytes]) -> bool:
@@ -56,34 +83,39 @@ class AnswerStream:
                 if content := delta.get("content"):
                     self.content.append(content)
                 self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise BrokenStreamError(None, f"a chunk that is no completion chunk: {event[:80]!r}") from error
 
     def completion(self, url: str, started: datetime, seconds: float, attempt: int) -> Completion:
         """The finished answer; raises where the stream was not one."""
         match self.finish_reason:
-            case None:
+            case reason if not isinstance(reason, str):
                 raise BrokenStreamError(None, "the stream ended without a finish reason")
             case "abort" | "error" | "cancelled":
                 raise BrokenStreamError(None, f"the server gave up (finish reason {self.finish_reason!r})")
             case "content_filter":
                 raise Rejected(f"{url} withheld the answer (finish reason 'content_filter')")
-        usage = self.usage or {}
-        if not usage and not self.done:
+        if not self.usage and not self.done:
             raise BrokenStreamError(None, "the stream ended before its token counts")
-        if "prompt_tokens" not in usage or "completion_tokens" not in usage:
-            raise Rejected(f"{url} states no token counts: it must support stream_options.include_usage")
-        reasoning, content = "".join(self.reasoning) or None, "".join(self.content) or None
+        try:
+            usage = Usage.model_validate(self.usage)
+        except ValidationError:
+            raise Rejected(f"{url} states no token counts: it must support stream_options.include_usage") from None
+        try:
+            reasoning, content = "".join(self.reasoning) or None, "".join(self.content) or None
+        except TypeError:
+            raise BrokenStreamError(None, "a chunk whose text is no text") from None
         if reasoning is None and content is not None:
             reasoning, content = split_thinking(content)
         return Completion(
             reasoning=reasoning,
             content=content,
             finish_reason=self.finish_reason,
-            prompt_tokens=usage["prompt_tokens"],
-            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-            completion_tokens=usage["completion_tokens"],
-            reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=(usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0,
+            completion_tokens=usage.completion_tokens,
+            reasoning_tokens=(usage.completion_tokens_details and usage.completion_tokens_details.reasoning_tokens)
+            or 0,
             engine=url,
             started=started,
             seconds=seconds,

@@ -19,10 +19,10 @@ import aiohttp
 import httpx2
 import openai
 import stamina
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from infra.answer_stream import AnswerStream, BrokenStreamError
+from infra.answer_stream import AnswerStream, BrokenStreamError, Count
 from infra.engine import Chat, Completion, EngineError, Overloaded, Rejected, Stalled, TooLong, Unreachable
 from infra.outage import Outage
 from infra.replicas import Replicas
@@ -108,6 +108,25 @@ class OpenAISettings(BaseModel):
         return tuple(url.rstrip("/") for url in urls)
 
 
+class Card(BaseModel):
+    """One model that a server serves. `max_model_len`: tokens of prompt and answer, where vLLM states it."""
+
+    id: str
+    max_model_len: Count | None = None
+
+
+class Models(BaseModel):
+    """What /v1/models answers."""
+
+    data: list[Card]
+
+
+class Counted(BaseModel):
+    """What /tokenize answers."""
+
+    count: Count
+
+
 class OpenAIEngine:
     """Completes chats on OpenAI-compatible servers. See `infra.engine.Engine` for the methods.
 
@@ -161,10 +180,11 @@ class OpenAIEngine:
         except EngineError as error:
             self._replicas.failed(url)
             return error
-        cards = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(cards, list):
+        try:
+            cards = Models.model_validate(answer).data
+        except ValidationError:
             return self._error(404, None, url, None)
-        self._limits[url] = {card.get("id"): card.get("max_model_len") for card in cards}
+        self._limits[url] = {card.id: card.max_model_len for card in cards}
         return None
 
     async def window(self, sampler: Sampler) -> int:
@@ -197,9 +217,10 @@ class OpenAIEngine:
                 if error.status_code not in (404, 405):
                     raise
                 return at_most_tokens(chat, sampler)
-        if not isinstance(answer, dict) or not isinstance(answer.get("count"), int):
-            raise Rejected(f"{path} states no count: is it vLLM's?")
-        return int(answer["count"])
+        try:
+            return Counted.model_validate(answer).count
+        except ValidationError:
+            raise Rejected(f"{path} states no count: is it vLLM's?") from None
 
     async def complete(self, chat: Chat, sampler: Sampler, seed: int) -> Completion:
         """Generate one answer; an error's `attempts` says how often it was tried."""
@@ -365,6 +386,10 @@ class OpenAIEngine:
             raise failure from None
         except BrokenStreamError as error:
             raise self._error(error.status, error.said, url, model) from None
+        except ValueError as error:
+            raise Rejected(
+                f"{url} answers what is no JSON: {self._quote(error)}; compare the base URL with {url}/models"
+            ) from None
         except BROKEN as error:
             why = error.__cause__ or error
             said = self._quote(str(why) or type(why).__name__)

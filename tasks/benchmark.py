@@ -14,6 +14,7 @@ from tasks.benchmarks import BUILT_IN
 from tasks.campaign_file import BenchmarkSource, CampaignError
 from tasks.fingerprint import fingerprint
 from tasks.problem import Problem
+from tasks.quote import quoted
 
 DEFAULT_LIMIT = 200
 """Problems of a built-in benchmark, which could generate as many as one likes."""
@@ -32,7 +33,7 @@ def load_benchmark(source: BenchmarkSource) -> list[Problem]:
     for where, row in read_rows(source.path):
         problem = _problem(source, where, row)
         if problem.id in problems:
-            raise CampaignError(f"{where}: id {problem.id!r} stands twice; give every problem an id of its own")
+            raise CampaignError(f"{where}: id {quoted(problem.id)} stands twice; give every problem an id of its own")
         problems[problem.id] = problem
         if len(problems) == source.limit:
             break
@@ -52,7 +53,7 @@ def _problem(source: BenchmarkSource, where: str, row: dict[str, Any]) -> Proble
         if row.get(column) in (None, "", []):
             raise CampaignError(
                 f"{where}: no {column!r}; every row needs one; or name its column in benchmark.fields.{field} "
-                f"(this row has {', '.join(map(str, row))})"
+                f"(this row has {', '.join(map(str, row))[:200]})"
             )
     question = row[fields.problem]
     chat = [{"role": "user", "content": question}] if isinstance(question, str) else question
@@ -97,6 +98,8 @@ def _object(where: str, line: bytes) -> dict[str, Any]:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise CampaignError(f"{where}: no Unicode text: {error.reason}; correct its \\u escapes") from error
+    except RecursionError as error:
+        raise CampaignError(f"{where}: nested too deep; a row is a JSON object") from error
     except ValueError as error:
         raise CampaignError(f"{where}: not JSON: {error}") from error
     if not isinstance(row, dict):

@@ -1,5 +1,6 @@
 """The campaign file: benchmark × sampler × methods × runs, in YAML."""
 
+import itertools
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +13,12 @@ from infra.sampler import Sampler
 from tasks.benchmarks.split import Split
 from tasks.method import Method, parse_method
 from tasks.price import Price
+from tasks.quote import quoted
+
+DEPTH, VALUES = 30, 100_000
+"""Most levels and values of a file."""
+MOST = 1_000_000
+"""Of trajectories a pool, and of runs."""
 
 
 class CampaignError(ValueError):
@@ -67,13 +74,15 @@ class Campaign(BaseModel):
     grader: str = Field(description="exact, math, game24, countdown, or module:function")
     sampler: Sampler
     engine: EngineSettings
-    pool: int = Field(ge=1, description="first-round trajectories generated for each problem, shared by all methods")
+    pool: int = Field(
+        ge=1, le=MOST, description="first-round trajectories generated for each problem, shared by all methods"
+    )
     methods: tuple[Any, ...] = Field(
         min_length=1,
         description="presets by name, lists such as [16, 4], or {name, rounds}; see tasks/method.py",
     )
     store: str = Field(min_length=1, description="s3://bucket/prefix or a local folder")
-    runs: int = Field(1, ge=1, description="independent repetitions of each method on each problem")
+    runs: int = Field(1, ge=1, le=MOST, description="independent repetitions of each method on each problem")
     template: str | None = Field(None, description="Jinja file of the synthesis prompt; absent: the paper's")
     overflow: Overflow = Overflow()
     quorum: float = Field(1.0, gt=0, le=1, description="share of a round's trajectories that must be there to go on")
@@ -138,11 +147,31 @@ def read_mapping(file: Path, wanted: str) -> dict[str, Any]:
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CampaignError(f"{file}: {error.strerror or error}; give the path of a campaign file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise CampaignError(f"{file}: nested too deep; {wanted}") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise CampaignError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):
         raise CampaignError(f"{file}: {wanted}")
+    _check_values(file, given)
     return given
+
+
+def _check_values(file: Path, given: dict[str, Any]) -> None:
+    """Refuse what no campaign needs: text that is not Unicode, and aliases or brackets that unfold without end."""
+    values: list[tuple[Any, int]] = [(given, 0)]
+    for seen in itertools.count():
+        if not values:
+            return
+        value, depth = values.pop()
+        if depth > DEPTH or seen > VALUES:
+            raise CampaignError(f"{file}: nested too deep or too large; at most {DEPTH} levels and {VALUES:,} values")
+        if isinstance(value, dict):
+            values += [(part, depth + 1) for item in value.items() for part in item]
+        elif isinstance(value, list):
+            values += [(part, depth + 1) for part in value]
+        elif isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise CampaignError(f"{file}: {quoted(value)} is no Unicode text; correct its \\u escapes")
 
 
 def _each(file: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -194,7 +223,7 @@ def explain(error: ValidationError, file: type[BaseModel]) -> str:
 
 
 def _explain_one(problem: dict[str, Any], file: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in problem["loc"] if part not in ENGINES)
+    where = ".".join(str(part)[:100] for part in problem["loc"] if part not in ENGINES)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{where} is missing{_meaning(problem['loc'], file)}"
@@ -203,15 +232,17 @@ def _explain_one(problem: dict[str, Any], file: type[BaseModel]) -> str:
         return f"{where} is no key; known here: {known}"
     if problem["type"] == "engine_kind":
         given = problem["input"].get("kind") if isinstance(problem["input"], dict) else problem["input"]
-        return f"{where}.kind: {given!r} given; {message[0].lower()}{message[1:]}"
+        return f"{where}.kind: {quoted(given)} given; {message[0].lower()}{message[1:]}"
     if problem["type"] == "value_error":
         return f"{where}: {message}" if where else message
-    return f"{where}: {problem['input']!r} given; {message[0].lower()}{message[1:]}{_meaning(problem['loc'], file)}"
+    return (
+        f"{where}: {quoted(problem['input'])} given; {message[0].lower()}{message[1:]}{_meaning(problem['loc'], file)}"
+    )
 
 
 def _meaning(location: tuple[int | str, ...], file: type[BaseModel]) -> str:
     model = _model_at(location[:-1], file)
-    field = model.model_fields.get(str(location[-1])) if model else None
+    field = model.model_fields.get(str(location[-1])) if model and location else None
     return f" ({field.description})" if field and field.description else ""
 
 

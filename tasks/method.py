@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.compaction import Compaction
+from tasks.quote import quoted
 
 ReadOut = Literal["last", "vote", "any"]
 
@@ -16,7 +17,7 @@ class Round(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    width: int = Field(ge=1, description="trajectories, K")
+    width: int = Field(ge=1, le=100_000, description="trajectories, K")
     sees: int | Literal["all"] = Field(
         "all",
         description="messages of the last round in each prompt: all, or a random subset of this many for each",
@@ -46,7 +47,7 @@ class Method(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9@,.\[\]_-]{1,64}$")
-    rounds: tuple[Round, ...] = Field(min_length=1)
+    rounds: tuple[Round, ...] = Field(min_length=1, max_length=1_000)
     read_out: ReadOut = "last"
 
     @property
@@ -64,11 +65,11 @@ PRESETS: dict[str, list[int]] = {"low": [4], "medium": [16], "high": [32, 4], "r
 """K⃗ of the paper's levels (the last round of one is implied), and (N, m, T) of Recursive Self-Aggregation."""
 
 NAMED: dict[str, Callable[..., dict[str, Any]]] = {
-    r"sc@(\d+)": lambda n: {"rounds": [n], "read_out": "vote"},
-    r"pass@(\d+)": lambda n: {"rounds": [n], "read_out": "any"},
-    r"sequential@(\d+)": lambda n: {"rounds": [1] * n},
-    r"full@(\d+)": lambda n: {"rounds": [{"width": n, "compaction": "full"}, 1]},
-    r"rsa@(\d+),(\d+),(\d+)": lambda n, m, t: {
+    r"sc@(\d{1,6})": lambda n: {"rounds": [n], "read_out": "vote"},
+    r"pass@(\d{1,6})": lambda n: {"rounds": [n], "read_out": "any"},
+    r"sequential@(\d{1,6})": lambda n: {"rounds": [1] * n},
+    r"full@(\d{1,6})": lambda n: {"rounds": [{"width": n, "compaction": "full"}, 1]},
+    r"rsa@(\d{1,6}),(\d{1,6}),(\d{1,6})": lambda n, m, t: {
         "rounds": [n] + [{"width": n, "sees": m}] * (t - 1),
         "read_out": "vote",
     },
@@ -100,7 +101,7 @@ def parse_method(value: Any) -> Method:
         for pattern, build in NAMED.items():
             if match := re.fullmatch(pattern, value.replace(" ", "")):
                 return _validated({"name": match[0], **build(*map(int, match.groups()))})
-    raise ValueError(f"{value!r} is no method; known: {FORMS}")
+    raise ValueError(f"{quoted(value)} is no method; known: {FORMS}")
 
 
 def _validated(fields: dict[str, Any]) -> Method:
@@ -110,5 +111,5 @@ def _validated(fields: dict[str, Any]) -> Method:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(
-            f"method {fields['name']!r}, {where}: {first['input']!r} given; {first['msg']}; known: {FORMS}"
+            f"method {quoted(fields['name'])}, {where}: {quoted(first['input'])} given; {first['msg']}; known: {FORMS}"
         ) from error

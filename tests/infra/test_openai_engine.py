@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import stamina
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -476,6 +478,21 @@ async def test_check_says_where_no_server_answers() -> None:
 async def test_check_says_when_the_url_lacks_its_v1() -> None:
     async with Simulator() as server, engine_for(server.url.removesuffix("/v1")) as engine:
         with pytest.raises(Rejected, match="ends in /v1"):
+            await engine.check(SAMPLER)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"<html>hello</html>", b'{"co\xcant": 7}', b"[]", b'{"data": [[1]]}', b'{"data": [{"id": ["a"]}]}'],
+)
+async def test_a_list_of_models_that_is_none_is_refused(answer: bytes) -> None:
+    async def models(request: web.Request) -> web.Response:
+        return web.Response(body=answer, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    async with TestServer(app) as server, engine_for(str(server.make_url("/v1"))) as engine:
+        with pytest.raises(Rejected, match="models"):
             await engine.check(SAMPLER)
 
 

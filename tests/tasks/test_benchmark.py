@@ -114,6 +114,7 @@ def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
         ({"id": "c", "problem": "half a pair: \ud83d", "answer": "2"}, ["line 2", "no Unicode text"]),
         ({"id": "c", "problem": "q", "answer": "half a pair: \ud83d"}, ["line 2", "no Unicode text"]),
         ('{"id": "c", "problem": ', ["line 2", "not JSON"]),
+        (5_000 * "[" + 5_000 * "]", ["line 2", "nested too deep"]),
         ("[1, 2]", ["line 2", "a JSON object"]),
     ],
 )

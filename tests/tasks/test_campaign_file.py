@@ -169,6 +169,40 @@ def test_what_is_no_campaign_at_all_is_refused(tmp_path: Path, content: bytes, s
     assert said in refusal(file)
 
 
+def unfolding(levels: int) -> str:
+    """YAML whose aliases name 9 to the power of its levels values."""
+    lines = ["a0: &a0 [lol]", *(f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]" for n in range(1, levels))]
+    return "\n".join([*lines, f"name: *a{levels - 1}"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (unfolding(10), "nested too deep or too large"),
+        ("name: " + 200 * "[" + 200 * "]", "nested too deep"),
+        ("name: " + 5_000 * "[" + 5_000 * "]", "nested too deep"),
+        ("pool: " + 5_000 * "9", "not YAML"),
+        ('"\\uD800": 1', "no Unicode text"),
+    ],
+    ids=["aliases", "brackets", "more brackets", "digits", "half a pair"],
+)
+def test_what_would_unfold_without_end_is_refused_at_once(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "campaign.yaml"
+    file.write_text(content)
+    assert said in refusal(file)
+
+
+def test_a_long_value_is_quoted_short(campaign_file: Write) -> None:
+    text = refusal(campaign_file(name=5_000 * "x", methods=[5_000 * "y"]))
+    assert "name" in text
+    assert len(text) < 2_000
+
+
+@pytest.mark.parametrize("method", ["sequential@99999999999", {"name": "wide", "rounds": [10**9]}])
+def test_a_method_without_bounds_is_refused(campaign_file: Write, method: Any) -> None:
+    assert "methods" in refusal(campaign_file(methods=[method]))
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "none.yaml")
     assert "give the path of a campaign file" in refusal(tmp_path)
@@ -183,7 +217,12 @@ def of_each(campaign_file: Write, *each: Any, **keys: Any) -> Path:
 def test_a_file_of_several_gives_every_campaign_what_they_share_and_what_is_its_own(campaign_file: Write) -> None:
     file = of_each(campaign_file, {"benchmark": "countdown", "grader": "countdown"}, {"runs": 8, "name": "own"}, runs=2)
     first, second = load_campaigns(file)
-    assert (first.name, first.benchmark.path, first.grader, first.runs) == ("tiny-countdown", "countdown", "countdown", 2)
+    assert (first.name, first.benchmark.path, first.grader, first.runs) == (
+        "tiny-countdown",
+        "countdown",
+        "countdown",
+        2,
+    )
     assert (second.name, second.grader, second.runs) == ("own", "exact", 8)
     assert second.benchmark.path == str(file.parent / "problems.jsonl")
     assert first.store == second.store == str(file.parent / "store")
