@@ -24,6 +24,9 @@ MOST = 1_000_000
 class CampaignError(ValueError):
     """Something in the campaign file, or in what it names, is wrong. One line: what, where, what would be right."""
 
+    def __init__(self, line: str) -> None:
+        super().__init__(" ".join(line.split("\n")))  # a quoted key may hold line breaks
+
 
 class Fields(BaseModel):
     """Which column of the benchmark's rows holds what."""

@@ -192,6 +192,10 @@ def test_what_would_unfold_without_end_is_refused_at_once(tmp_path: Path, conten
     assert said in refusal(file)
 
 
+def test_a_key_of_several_lines_is_told_on_one(campaign_file: Write) -> None:
+    assert "is no key" in refusal(campaign_file(**{"two\nlines": 1}))
+
+
 def test_a_long_value_is_quoted_short(campaign_file: Write) -> None:
     text = refusal(campaign_file(name=5_000 * "x", methods=[5_000 * "y"]))
     assert "name" in text
