@@ -3,7 +3,7 @@ PYTHON ?= python3
 CAMPAIGN ?= flows/campaigns/hmmt.yaml
 BIN := .venv/bin
 
-.PHONY: help setup quickstart run test lint format bench gates contract clean
+.PHONY: help setup quickstart run test lint format bench chaos gates contract clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -28,7 +28,8 @@ run: setup ## set up and run a campaign: make run CAMPAIGN=my.yaml
 test: setup ## set up and run all tests; those that need a server that is not here say so
 	$(BIN)/pytest -rs
 
-contract: setup ## install the real servers that the contract tests speak to: vLLM on the CPU, moto
+contract: setup ## install what the contract tests speak to: vLLM on the CPU, moto, the driver of a browser
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,browser]'
 	tests/contract/setup_vllm.sh .venv-vllm
 	tests/contract/setup_moto.sh .venv-moto
 
@@ -44,6 +45,9 @@ format: setup ## format and mend what can be mended
 
 bench: setup ## measure against the bare minimum, on the simulator (about 15 minutes)
 	$(BIN)/python -m tests.benchmarks.bench
+
+chaos: setup ## kill campaigns in every way there is and count what is lost (about 25 minutes); make chaos SEED=7
+	$(BIN)/python -m tests.chaos --seed $(or $(SEED),0)
 
 gates: setup ## measure what the shipped model gains by coordination, and the controls (about 15 minutes)
 	$(BIN)/python -m flows.gates

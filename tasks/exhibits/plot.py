@@ -21,7 +21,7 @@ GREY = "#868c95"
 COLOURS = ("#3d84c6", "#cf6f1b", "#2e9e6b", "#a06bd0", "#d2504c", "#1f9eb0", "#b58a00")
 MARKERS = "osD^vPX"
 WIDTH, HEIGHT = 4.8, 3.9  # inches, a panel
-LETTER, LINE = 0.022, 0.06  # of a label, in shares of the axes
+LETTER, LINE = 0.025, 0.06  # of a label, in shares of the axes
 SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pacore",
@@ -148,7 +148,7 @@ def _label(axes: Axes, curves: Sequence[Curve]) -> None:
             if all(right < start or left > end or abs(height - other) > LINE for start, end, other in taken):
                 taken.append((left, right, height))
                 offset = (5, -9) if height > LINE else (5, 4)
-                axes.annotate(point.label, (point.x, point.y), offset, textcoords="offset points", fontsize=7)
+                axes.annotate(point.label, (point.x, point.y), offset, textcoords="offset points", fontsize=8)
 
 
 def _set_x(axes: Axes, panel: Panel) -> None:

@@ -10,7 +10,17 @@ import pytest
 from tests.flows.conftest import Pacore
 
 Write = Callable[..., Path]
-COMMANDS = [["run"], ["doctor"], ["validate"], ["status"], ["report"], ["pool", "import"], ["pool", "export"]]
+COMMANDS = [
+    ["run"],
+    ["doctor"],
+    ["validate"],
+    ["status"],
+    ["report"],
+    ["show"],
+    ["compare"],
+    ["pool", "import"],
+    ["pool", "export"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -35,7 +35,7 @@ def test_a_campaign_on_the_shipped_model_needs_no_server_and_repeats_to_the_lett
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart-countdown", "quickstart-arithmetic", "gates-countdown", "gates-arithmetic"]
+    "name", ["quickstart-countdown", "quickstart-arithmetic", "gates-countdown", "gates-arithmetic", "smoke"]
 )
 def test_the_campaign_files_that_ship_are_valid(name: str, pacore: Pacore) -> None:
     file = Path(__file__).parents[2] / "flows/campaigns" / f"{name}.yaml"
