@@ -24,3 +24,7 @@ CLIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
 
 for _name, _value in (EPHEMERAL_SERVER | CLIENT).items():
     os.environ.setdefault(_name, _value)
+
+
+class PrefectError(Exception):
+    """Prefect's API can not be reached. The text says where, and what to do."""

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows import PrefectError
 from infra.engine import EngineError
 from infra.filesystem import StoreError
 from tasks.books import Books
@@ -441,7 +442,7 @@ def main() -> None:
         sys.exit(app(sys.argv[1:], exit_on_error=False, print_error=False))
     except CycloptsError as error:
         _fail(f"{' '.join(str(error).split())} See pacore --help", BAD_INPUT)
-    except (CampaignError, EngineError, StoreError) as error:
+    except (CampaignError, EngineError, StoreError, PrefectError) as error:
         _fail(str(error), BAD_INPUT)
     except (KeyboardInterrupt, asyncio.CancelledError):
         _fail("stopped; run the campaign again to go on", INCOMPLETE)

@@ -24,6 +24,8 @@ from prefect.settings import (
     get_current_settings,
 )
 
+from flows import PrefectError
+
 WATCH_SECONDS = 1.0
 
 _own: "_Server | None" = None
@@ -36,10 +38,12 @@ async def prefect_server() -> AsyncIterator[None]:
     It stays until the process ends, because Prefect sends its last events and logs when the interpreter exits.
 
     Raises:
-        RuntimeError: it does not start.
+        PrefectError: the one that is set does not answer, or ours does not start.
     """
     global _own
-    if not _own and PREFECT_API_URL.value():
+    if not _own and (url := PREFECT_API_URL.value()):
+        if not await asyncio.to_thread(_answers, url):
+            raise PrefectError(f"Prefect's API at {url} does not answer; start it, or unset PREFECT_API_URL")
         yield
         return
     if not _own:
@@ -60,7 +64,7 @@ async def _keep(server: "_Server") -> None:
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         if server.process.poll() is not None:
-            with contextlib.suppress(RuntimeError):  # then the next time
+            with contextlib.suppress(PrefectError):  # then the next time
                 await asyncio.to_thread(server.start)
 
 
@@ -89,13 +93,18 @@ class _Server:
         )
         deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(httpx2.TransportError):
-                if httpx2.get(f"{self.url}/health").is_success:
-                    return
+            if _answers(self.url):
+                return
             time.sleep(0.1)
         self.process.kill()
         self.process.wait()
-        raise RuntimeError("Prefect's server does not start; see `prefect server start`, or set PREFECT_API_URL")
+        raise PrefectError("Prefect's server does not start; see `prefect server start`, or set PREFECT_API_URL")
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx2.HTTPError, ValueError):
+        return httpx2.get(f"{url}/health", timeout=10).is_success
+    return False
 
 
 def _serve(port: int) -> None:

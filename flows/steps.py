@@ -6,10 +6,13 @@ What they pass among themselves lives in this process; Prefect sees labels and c
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+import httpx
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
 
+from flows import PrefectError
 from infra.engine import EngineError
 from infra.filesystem import StoreError
 from tasks.commit_round import commit_round
@@ -35,7 +38,13 @@ def expected(error: Exception) -> Exception | None:
     """The expected failure that an error is, or that a group of tasks' errors holds."""
     if isinstance(error, ExceptionGroup):
         return next(filter(None, map(expected, error.exceptions)), None)
-    return error if isinstance(error, IncompleteError | EngineError | StoreError) else None
+    if isinstance(error, httpx.HTTPError):
+        why = " ".join(str(error).split()) or type(error).__name__
+        return PrefectError(
+            f"Prefect's API at {PREFECT_API_URL.value()} failed ({why}); what finished is stored: see to it, then run "
+            "the campaign again"
+        )
+    return error if isinstance(error, IncompleteError | EngineError | StoreError | PrefectError) else None
 
 
 class Shard:
@@ -48,7 +57,7 @@ class Shard:
 
     def priority(self, rounds_left: int) -> tuple[int, int]:
         """Longest chain of rounds first, then shard by shard."""
-        return -rounds_left, self.number
+        return -rounds_left, self.bench.turns.index(self.number)
 
     def owed_pool(self, step: int) -> list[int]:
         """Which k in 0 … step-1 have a draw k, k + step, … that some problem lacks."""
