@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.filesystem import StoreError
-from infra.table import FORMAT, NewerSchemaError, Row, Table
+from infra.table import FORMAT, NewerSchemaError, Row, Table, since
 
 SCHEMA = pa.schema([("id", pa.string()), ("error", pa.string()), ("at", pa.int64()), ("text", pa.large_string())])
 HERE = "sampler=s"
@@ -288,6 +288,45 @@ def test_a_part_of_a_newer_minor_version_is_read(tmp_path: Path) -> None:
     assert rows_of(open_table(tmp_path)) == [row("a")]
 
 
+LATER = pa.schema([*SCHEMA, since(1, "again", pa.int32()), since(1, "noted", pa.string())])
+
+
+def test_a_column_that_came_later_reads_as_zero_or_null_where_a_part_lacks_it(tmp_path: Path) -> None:
+    write_version(tmp_path, b"1.0")
+    table = Table(str(tmp_path), "rows", LATER, ["id", "again"], ["error", "at"])
+    assert table.read(HERE, ["id", "again", "noted"]).to_pylist() == [{"id": "a", "again": 0, "noted": None}]
+    table.commit(HERE, [{**row("b"), "again": 1, "noted": "x"}, row("c")])
+    assert {r["id"]: r["again"] for r in table.read(HERE, ["id", "again"]).to_pylist()} == {"a": 0, "b": 1, "c": 0}
+    table.consolidate(HERE)
+    assert len(files(tmp_path)) == 1
+    assert {r["id"]: r["noted"] for r in table.read(HERE, ["id", "noted"]).to_pylist()} == {
+        "a": None,
+        "b": "x",
+        "c": None,
+    }
+
+
+def test_a_part_that_lacks_a_column_of_its_own_version_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_version(tmp_path, b"1.1")
+    table = Table(str(tmp_path), "rows", LATER, ["id", "again"], ["error", "at"])
+    assert table.read(HERE, ["id", "again"]).num_rows == 0
+    assert "owed again" in caplog.text
+
+
+@pytest.mark.parametrize("bit", range(0, 8, 3))
+def test_a_bit_that_flipped_anywhere_in_the_rows_is_noticed(tmp_path: Path, bit: int) -> None:
+    table = open_table(tmp_path)
+    path = Path(table.commit(HERE, [row(str(n), text=f"text {n}") for n in range(50)]).path)
+    whole = path.read_bytes()
+    before = rows_of(table)
+    pages = len(whole) - int.from_bytes(whole[-8:-4], "little") - 8
+    for at in range(4, pages, max(1, pages // 40)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        assert rows_of(table) in ([], before)
+
+
 # --- column pruning -------------------------------------------------------------------------------
 
 
@@ -313,6 +352,32 @@ def test_consolidation_makes_one_part_of_many_and_changes_no_row(tmp_path: Path)
     table.consolidate(HERE)
     assert len(files(tmp_path)) == 1
     assert rows_of(table) == before
+
+
+def test_consolidation_keeps_rows_of_one_key_that_say_something_else(tmp_path: Path) -> None:
+    table = Table(str(tmp_path), "rows", SCHEMA, ["id"], ["error", "at"], ["text"])
+    rows = [row("a", 1, "so 4"), row("a", 2, "so 5"), row("a", 3, "so 4"), row("a", 0, None, "Stalled"), row("b")]
+    failed = [row("c", 1, None, "Stalled"), row("c", 2, None, "Stalled")]
+    for each in [*rows, *failed]:
+        table.commit(HERE, [each])
+    before = rows_of(table)
+    assert before == [rows[0], rows[4], failed[0]]
+    table.consolidate(HERE)
+    table.consolidate(HERE)
+    assert len(files(tmp_path)) == 1
+    kept = table.read_every(HERE, SCHEMA.names).to_pylist()
+    assert sorted(kept, key=lambda r: (r["id"], r["at"])) == [rows[0], rows[1], rows[4], failed[0]]
+    assert rows_of(table) == before
+
+
+def test_a_list_can_be_what_rows_of_one_key_differ_in(tmp_path: Path) -> None:
+    schema = pa.schema([("id", pa.string()), ("of", pa.list_(pa.string()))])
+    table = Table(str(tmp_path), "rows", schema, ["id"], [], ["of"])
+    for of in (["x", "y"], ["y", "x"], ["x", "y"]):
+        table.commit(HERE, [{"id": "a", "of": of}, {"id": of[0], "of": []}])
+    table.consolidate(HERE)
+    kept = table.read_every(HERE, schema.names).to_pylist()
+    assert sorted((r["id"], r["of"]) for r in kept) == [("a", ["x", "y"]), ("a", ["y", "x"]), ("x", []), ("y", [])]
 
 
 def test_to_consolidate_again_changes_nothing(tmp_path: Path) -> None:
@@ -419,3 +484,113 @@ def test_whatever_is_committed_and_consolidated_in_whatever_order_the_rule_decid
             committed += rows
         ranked = sorted(committed, key=lambda row: (row["error"] is not None, row["at"]), reverse=True)
         assert rows_of(table) == sorted({row["id"]: row for row in ranked}.values(), key=lambda row: row["id"])
+
+
+# --- any interleaving, any crash ------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What a killed process does: nothing more."""
+
+
+class Process(threading.Thread):
+    """A process that does one thing to the store and stops before each of its steps until it is its turn."""
+
+    def __init__(self, folder: Path, work: Callable[[Table], Any]) -> None:
+        super().__init__(daemon=True)
+        self.turn, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self.killed = self.over = self.returned = False
+        self.work, self.table = work, open_table(folder)
+        for step in ("_find", "_create", "_remove"):
+            setattr(self.table, step, self._stopping(getattr(self.table, step)))
+        self.start()
+        self.stopped.acquire()
+
+    def _stopping(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def stop_first(*arguments: Any) -> Any:
+            self._wait()
+            return step(*arguments)
+
+        return stop_first
+
+    def _wait(self) -> None:
+        self.stopped.release()
+        self.turn.acquire()
+        if self.killed:
+            raise Killed
+
+    def run(self) -> None:
+        try:
+            self._wait()
+            self.work(self.table)
+            self.returned = True
+        except Killed:
+            pass
+        finally:
+            self.over = True
+            self.stopped.release()
+
+    def step(self, kill: bool = False) -> None:
+        """Let it take its next step, or die before it."""
+        if not self.over:
+            self.killed = kill
+            self.turn.release()
+            self.stopped.acquire()
+
+
+Batch = list[tuple[str, int, bool]]
+BATCH = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.booleans()), min_size=1, max_size=3)
+WORK = st.one_of(BATCH, st.just("consolidate"), st.just("tear"))
+
+
+def rank(row: Row) -> tuple[bool, int]:
+    return row["error"] is not None, row["at"]
+
+
+def tear(table: Table) -> None:
+    """Leave half of some part under another part's name."""
+    for part in table.parts(HERE)[:1]:
+        torn_part = Path(part.path).with_name(f"part-{random.Random(part.path).randbytes(16).hex()}.parquet")
+        torn_part.write_bytes(Path(part.path).read_bytes()[: part.size // 2])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(WORK, min_size=2, max_size=5),
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from([False] * 7 + [True])), max_size=60),
+)
+def test_whoever_does_what_in_whatever_order_and_dies_wherever_no_committed_row_is_lost_and_a_key_has_one(
+    works: list[Batch | str], schedule: list[tuple[int, bool]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        reader = open_table(folder)
+        reader.commit(HERE, [row("a", 9, "a 9")])
+        written = {number: [row("a", 9, "a 9")] for number in [-1]}
+        processes = []
+        for number, work in enumerate(works):
+            if isinstance(work, str):
+                processes.append(
+                    Process(Path(folder), lambda t, w=work: t.consolidate(HERE) if w[0] == "c" else tear(t))
+                )
+            else:
+                rows = [row(id, at, f"{id} {at}", "failed" if failed else None) for id, at, failed in work]
+                written[number] = rows
+                processes.append(Process(Path(folder), lambda t, rows=rows: t.commit(HERE, rows)))
+
+        def check() -> None:
+            found = rows_of(reader)
+            assert len(found) == len({r["id"] for r in found})
+            assert all(any(r in rows for rows in written.values()) for r in found)
+            durable = [r for n, rows in written.items() if n < 0 or processes[n].returned for r in rows]
+            best = {id: min(map(rank, (r for r in durable if r["id"] == id))) for id in {r["id"] for r in durable}}
+            assert all(any(r["id"] == id and rank(r) <= at for r in found) for id, at in best.items())
+
+        for number, kill in schedule:
+            processes[number % len(processes)].step(kill)
+            check()
+        for process in processes:
+            while not process.over:
+                process.step(kill=True)
+        check()
+        reader.consolidate(HERE)
+        check()
