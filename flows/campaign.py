@@ -43,7 +43,7 @@ async def _campaign(campaign: Campaign) -> None:
         starts = asyncio.Semaphore(STARTS)
         try:
             async with progress_artifact(bench), asyncio.TaskGroup() as shards:
-                for shard in range(len(bench.plan.shards)):
+                for shard in bench.turns:
                     shards.create_task(_shard(bench, shard, starts))
         except ExceptionGroup as errors:
             raise expected(errors) or errors from None

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar
 
 import pyarrow.compute as pc
 
@@ -26,13 +29,17 @@ from tasks.slots import Slots
 from tasks.tables import rounds_table, trajectories_table, verdicts_table
 from tasks.trajectories import Trajectories
 
+T = TypeVar("T")
+
 
 class Workbench:
     """One process's tools for one campaign. Open it with `open_workbench`."""
 
     def __init__(self, plan: Plan, engine: Engine) -> None:
         campaign = plan.campaign
-        self.plan = plan
+        self.plan = replace(plan, shards=[_shuffled(problems) for problems in plan.shards])
+        self.turns = _shuffled(range(len(plan.shards)))
+        """When which shard's turn comes. Each process has an order of its own, so two at once seldom do the same."""
         self.campaign = campaign
         self.engine = engine
         self.reruns = Reruns(campaign.store, plan.partition)
@@ -152,6 +159,10 @@ class Workbench:
         )
         later = (row for problem in plan.problems for row in self.rounds.of(problem.fingerprint) if row["round"] > 1)
         return pool + sum(int(row["width"]) for row in later)
+
+
+def _shuffled(values: Sequence[T]) -> list[T]:
+    return random.sample(values, len(values))
 
 
 _open: dict[tuple[int, str], tuple[Workbench, int]] = {}
