@@ -1,6 +1,8 @@
 import asyncio
+import errno
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -188,6 +190,101 @@ async def test_closing_tells_of_a_store_that_refuses(opened: Open, refusing: Cal
     with pytest.raises(StoreError):
         await here.close()
     refusing(False)
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Switch off and on a store that is away and may come back."""
+    commit = Table.commit
+
+    def switch(on: bool) -> None:
+        def refuse(*_: object) -> None:
+            raise StoreError("store: slow down") from OSError(errno.EIO, "slow down")
+
+        monkeypatch.setattr(Table, "commit", refuse if on else commit)
+
+    return switch
+
+
+async def test_while_the_store_is_away_rows_wait_and_are_stored_when_it_is_back(
+    opened: Open, away: Callable[[bool], None]
+) -> None:
+    here = opened(commit_seconds=0.01)
+    away(True)
+    for id in "abc":
+        await here.add(row(id))
+        await asyncio.sleep(0.05)
+    away(False)
+    async with asyncio.timeout(5):
+        while stored(here) != ["a", "b", "c"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await here.add(row("d"))
+
+
+async def test_when_too_much_waits_for_a_store_that_is_away_it_is_told(
+    opened: Open, away: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.trajectories.BUFFER_BYTES", 1_000)
+    here = opened(commit_seconds=0.01)
+    away(True)
+    await here.add(row("a"))
+    await asyncio.sleep(0.1)
+    await here.add(row("b"))
+    with pytest.raises(StoreError, match="slow down"):
+        await here.add(row("c", "x" * 1_000))
+    away(False)
+    await here.commit()
+    assert stored(here) == ["a", "b", "c"]
+
+
+async def test_a_commit_that_is_cancelled_and_then_refused_loses_nothing(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = opened()
+    await here.add(row("a"))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def refuse(*_: object) -> None:
+        begun.set()
+        go_on.wait()
+        raise StoreError("store: full; free some space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "commit", refuse)
+        committing = asyncio.create_task(here.commit())
+        await asyncio.to_thread(begun.wait)
+        committing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await committing
+        patched.undo()
+        go_on.set()
+    await here.commit()
+    assert stored(here) == ["a"]
+
+
+# --- two processes --------------------------------------------------------------------------------
+
+
+async def test_what_another_process_stored_is_taken_in_with_the_next_commit(opened: Open) -> None:
+    here, other = opened(commit_seconds=0.01), opened()
+    await other.add(row("a"))
+    await other.commit()
+    await here.add(row("b"))
+    async with asyncio.timeout(5):
+        while not here.finished("a"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_where_both_generated_both_quote_the_row_that_counts(opened: Open) -> None:
+    here, other = opened(commit_seconds=0.01), opened()
+    await other.add(row("a", "early", at=1))
+    await other.commit()
+    await here.add(row("a", "late", at=2))
+    assert await here.messages(["a"], "conclusion") == {"a": "late"}
+    async with asyncio.timeout(5):
+        while await here.messages(["a"], "conclusion") == {"a": "late"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await here.messages(["a"], "conclusion") == await other.messages(["a"], "conclusion") == {"a": "early"}
 
 
 # --- messages -------------------------------------------------------------------------------------
