@@ -442,7 +442,7 @@ def fuzz_server_replies(inputs: int, seed: int, folder: Path) -> Findings:
 
 
 ASKERS, INPUTS_AN_ENGINE = 8, 20
-PATIENCE = {"first_token_seconds": 2.0, "between_tokens_seconds": 2.0, "connect_seconds": 2.0}
+PATIENCE = {"first_token_seconds": 2.0, "between_tokens_seconds": 2.0, "connect_seconds": 2.0, "patience_seconds": 0}
 
 
 async def _fuzz_server_replies(inputs: int, seed: int, findings: Findings) -> None:

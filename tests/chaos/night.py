@@ -1,6 +1,7 @@
 """A campaign's night: `pacore run` as users run it, again and again until it is complete, and what came of it."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -85,6 +86,7 @@ class Night:
     keys: dict[str, Any]
     environment: dict[str, str] = field(default_factory=dict)
     runs: int = 0
+    kills: int = 0
     recoveries: list[float] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
     seen: dict[Key, str] = field(default_factory=dict)
@@ -168,6 +170,15 @@ class Night:
             if self.ended(flow) == COMPLETE:
                 return
         raise RuntimeError(f"{self.file}: not complete after {RUNS_AT_MOST} undisturbed runs, see run{self.runs}.log")
+
+    def kill(self, flow: subprocess.Popen[bytes], dice: random.Random) -> None:
+        """SIGKILL to the whole process group, or to the flow alone."""
+        self.kills += 1
+        if dice.random() < 0.5:
+            kill_group(flow, signal.SIGKILL)
+        else:
+            flow.kill()
+            flow.wait()
 
     def ended(self, flow: subprocess.Popen[bytes]) -> int:
         """Wait for the end of a run and look at what it leaves: its exit status, what it said, what it stored."""

@@ -3,8 +3,8 @@
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,11 +14,11 @@ from typing import Any
 from unittest import mock
 
 from tests.chaos.night import COMPLETE, LOOK_SECONDS, RUNS_AT_MOST, Engine, Found, Night, running
-from tests.chaos.servers import Server, ceph, fault_proxy, kill_group, moto, prefect, simulator
+from tests.chaos.servers import Server, ceph, fault_proxy, moto, prefect, simulator
 from tests.contract.conftest import S3
 
 GRACE_SECONDS = 10.0
-SECONDS_PER_TOKEN = 0.0015
+SECONDS_PER_TOKEN = 0.0025
 LAST = 0.95
 """Faults strike before this share of the undisturbed campaign's tokens is generated."""
 
@@ -62,8 +62,8 @@ class Size:
         }
 
 
-LARGE, SMALL, TINY = Size(250, in_flight=2), Size(40), Size(12)
-SHIPPED, SHIPPED_TINY = Size(24, local=True), Size(4, local=True)
+LARGE, SMALL, TINY = Size(280, in_flight=2), Size(30), Size(12, in_flight=16)
+SHIPPED = Size(16, local=True)
 
 
 @dataclass
@@ -78,6 +78,7 @@ class Outcome:
     extra_tokens: float | None
     seconds_to_recover: float | None
     runs: int
+    kills: int = 0
     tracebacks: list[str] = field(default_factory=list)
     slowest_exit: float | None = None
 
@@ -152,6 +153,7 @@ class Stage:
             night.tokens / tokens - 1 if tokens else None,
             night.seconds_to_recover,
             night.runs,
+            night.kills,
             night.tracebacks,
         )
 
@@ -164,12 +166,12 @@ class Stage:
 # --- the flow process dies ------------------------------------------------------------------------
 
 
-def killed(stage: Stage, size: Size, times: int, store: str = "", own_prefect: bool = True) -> Outcome:
+def killed(stage: Stage, size: Size, times: int, store: str = "", ephemeral: bool = False) -> Outcome:
     """SIGKILL at random moments of the work, or of a start where that moment has passed; and `run` again."""
-    fault = f"run killed, {stored(store)}" + (", Prefect's own server with it" if not own_prefect else "")
+    fault = f"run killed, {stored(store)}" + (", ephemeral Prefect" if ephemeral else "")
     dice, moments = stage.moments(fault, size, times)
     with on_store(stage, store) as (uri, environment), stage.night(slug(fault), size, uri, **environment) as night:
-        if not own_prefect:
+        if ephemeral:
             night.environment.pop("PREFECT_API_URL")
         for moment in moments:
             night.recovering()
@@ -179,7 +181,7 @@ def killed(stage: Stage, size: Size, times: int, store: str = "", own_prefect: b
                 else:
                     night.wait_for(flow, night.tokens_from(moment))
                     time.sleep(dice.uniform(0, LOOK_SECONDS))
-                kill(flow, dice)
+                night.kill(flow, dice)
                 night.ended(flow)
         night.recovering()
         night.finish()
@@ -199,20 +201,11 @@ def killed_on_the_shipped_model(stage: Stage, size: Size, times: int) -> Outcome
             with running(night) as flow:
                 night.wait_for(flow, night.committed_from(enough))
                 time.sleep(dice.uniform(0, LOOK_SECONDS))
-                kill(flow, dice)
+                night.kill(flow, dice)
                 night.ended(flow)
         night.recovering()
         night.finish()
         return stage.outcome(fault, times, night, size)
-
-
-def kill(flow: subprocess.Popen[bytes], dice: random.Random) -> None:
-    """SIGKILL to the whole process group, or to the flow alone."""
-    if dice.random() < 0.5:
-        kill_group(flow, signal.SIGKILL)
-    else:
-        flow.kill()
-        flow.wait()
 
 
 def terminated(stage: Stage, size: Size, times: int) -> Outcome:
@@ -311,7 +304,8 @@ def strike_at(night: Night, moments: list[int], strike: Callable[[], None]) -> N
     left = list(moments)
     complete = False
     while left or not complete:
-        assert night.runs < RUNS_AT_MOST, f"{night.file}: not complete, see run{night.runs}.log"
+        if night.runs == RUNS_AT_MOST:
+            raise RuntimeError(f"{night.file}: not complete, see run{night.runs}.log")
         with running(night) as flow:
             while left and night.wait(flow, night.tokens_from(left[0])):
                 del left[0]
@@ -319,7 +313,8 @@ def strike_at(night: Night, moments: list[int], strike: Callable[[], None]) -> N
                 night.recovering()
             night.wait(flow)
             complete = night.ended(flow) == COMPLETE
-        assert not (complete and left), f"{night.file}: complete before all of it was done to it"
+        if complete and left:
+            raise RuntimeError(f"{night.file}: complete before all of it was done to it")
 
 
 def store_at_fault(stage: Stage, size: Size, times: int, store: str) -> Outcome:
@@ -370,25 +365,23 @@ class Scenario:
         return self.run(stage, self.size, self.times, **self.options)
 
 
-THE_NIGHT = Scenario(killed, LARGE, 50)
+S3_SERVER = "ceph" if shutil.which("radosgw") else "moto"
 FULL = [
-    THE_NIGHT,
-    Scenario(killed, SMALL, 6, {"own_prefect": False}),
-    Scenario(killed, SMALL, 10, {"store": "moto"}),
-    Scenario(killed, SMALL, 10, {"store": "ceph"}),
-    Scenario(killed_on_the_shipped_model, SHIPPED, 10),
-    Scenario(terminated, SMALL, 8),
+    Scenario(killed, LARGE, 50),
+    Scenario(killed, SMALL, 4, {"ephemeral": True}),
+    Scenario(killed, SMALL, 5, {"store": S3_SERVER}),
+    Scenario(killed_on_the_shipped_model, SHIPPED, 5),
+    Scenario(terminated, SMALL, 5),
     Scenario(two_at_once, SMALL, 1),
     Scenario(frozen, SMALL, 2),
     Scenario(engine_killed, SMALL, 5),
     Scenario(prefect_killed, SMALL, 3),
-    Scenario(store_at_fault, Size(40, commit_seconds=1), 1, {"store": "moto"}),
-    Scenario(store_at_fault, Size(40, commit_seconds=1), 1, {"store": "ceph"}),
+    Scenario(store_at_fault, replace(SMALL, commit_seconds=1), 1, {"store": S3_SERVER}),
 ]
 QUICK = [
     Scenario(killed, TINY, 2),
     Scenario(two_at_once, TINY, 1),
     Scenario(engine_killed, TINY, 1),
     Scenario(prefect_killed, TINY, 1),
-    Scenario(store_at_fault, Size(12, commit_seconds=1), 1, {"store": "moto"}),
+    Scenario(store_at_fault, replace(TINY, commit_seconds=1), 1, {"store": "moto"}),
 ]
