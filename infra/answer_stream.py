@@ -84,7 +84,7 @@ class AnswerStream:
                     self.content.append(content)
                 self.finish_reason = choice.get("finish_reason") or self.finish_reason
         except (ValueError, AttributeError, TypeError) as error:
-            raise BrokenStreamError(None, f"a chunk that is no completion chunk: {event[:80]!r}") from error
+            raise BrokenStreamError(None, f"a chunk that is no completion chunk: {event!r}") from error
 
     def completion(self, url: str, started: datetime, seconds: float, attempt: int) -> Completion:
         """The finished answer; raises where the stream was not one."""

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -87,9 +88,18 @@ class OpenAISettings(BaseModel):
     )
     api_key_env: str = Field(
         default="PACORE_API_KEY",
-        min_length=1,
         description="name of the environment variable that holds the API key",
     )
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+            raise ValueError(
+                "that is no name of an environment variable, such as PACORE_API_KEY; put the key itself into the "
+                "variable, never into the file"
+            )
+        return name
 
     @field_validator("urls")
     @classmethod
@@ -99,7 +109,8 @@ class OpenAISettings(BaseModel):
         for url in urls:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{url!r} is no base URL; write it like http://localhost:8000/v1")
+                given = "what is given" if "@" in url else repr(url)
+                raise ValueError(f"{given} is no base URL; write it like http://localhost:8000/v1")
             if parts.username or parts.password or parts.query or parts.fragment:
                 raise ValueError(
                     f"the URL of {parts.hostname} holds more than host and path, and would be stored with "
@@ -423,8 +434,9 @@ class OpenAIEngine:
         return Unreachable(f"{url} failed (HTTP {status}): {quote}; see its log")
 
     def _quote(self, said: object) -> str:
-        """A server's words on one line, short, without our key."""
-        return " ".join(str(said).replace(self._key, "***").split())[:QUOTED]
+        """A server's words on one line, short, without our key and without what a terminal would obey."""
+        words = " ".join(str(said).replace(self._key, "***").split())[:QUOTED]
+        return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in words)
 
 
 @dataclass(eq=False)

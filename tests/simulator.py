@@ -70,6 +70,8 @@ class Simulator:
     api_key: str | None = None
     tokenize: bool = True
     states_window: bool = True
+    echoes_key: bool = False
+    """An injected status repeats the Authorization header that came."""
     retry_after: int | None = None
     """What an injected status tells the client to wait, in seconds."""
     fault: list[str] = field(default_factory=list)
@@ -181,7 +183,8 @@ class Simulator:
             self.bodies.append(body)
         fault = self._fault()
         if fault and fault.isdigit():
-            refused = error(int(fault), "injected fault")
+            echo = f": {request.headers.get('Authorization')}" if self.echoes_key else ""
+            refused = error(int(fault), f"injected fault{echo}")
             if self.retry_after is not None:
                 refused.headers["Retry-After"] = str(self.retry_after)
             return refused

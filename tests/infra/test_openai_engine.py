@@ -242,6 +242,11 @@ async def test_a_server_that_repeats_the_key_does_not_bring_it_into_the_error(
         assert "injected" not in str(await refusal(engine))
 
 
+async def test_the_words_of_a_server_that_an_error_repeats_move_no_terminal() -> None:
+    async with engine_for(NOWHERE) as engine:
+        assert engine._quote("\x1b[2J\x07no\r\nsuch thing\u202e") == "�[2J�no such thing�"
+
+
 async def test_an_unknown_model_names_those_that_are_served() -> None:
     async with Simulator() as server, engine_for(server) as engine:
         await engine.check(SAMPLER)
