@@ -251,7 +251,7 @@ def _plan_as_json(plan: Plan) -> dict[str, object]:
 
 def _print_plan(plan: Plan) -> None:
     lines, bound = calls(plan), token_bound(plan)
-    out.print(f"{caption(plan)}, runs {plan.campaign.runs}, shards {len(plan.shards)}", soft_wrap=True)
+    out.print(f"{caption(plan)}, runs {plan.campaign.runs}, shards {len(plan.shards)}", soft_wrap=True, markup=False)
     _print_table(
         ["method", "round", "prompts", "calls"],
         [[line.method, str(line.round), f"{line.prompts:,}", f"{line.calls:,}"] for line in lines],
@@ -281,7 +281,7 @@ def show_status(file: str, *, json: Json = False) -> int:
                 [[s.method, str(s.round), f"{s.done:,}", f"{s.total:,}", str(s.failed)] for s in state.stages],
             )
             said = "complete" if state.complete else state.what_is_missing()
-            out.print(f"{name}: {said}" if len(states) > 1 else said, soft_wrap=True)
+            out.print(f"{name}: {said}" if len(states) > 1 else said, soft_wrap=True, markup=False)
     return COMPLETE if all(state.complete for state in states.values()) else INCOMPLETE
 
 

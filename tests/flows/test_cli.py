@@ -88,6 +88,12 @@ def test_a_complaint_is_printed_as_it_is_whatever_it_holds(campaign_file: Write,
     assert "'[bold]x[/bold]' given" in ended.complaint
 
 
+@pytest.mark.parametrize("command", ["validate", "report"])
+def test_a_models_name_is_printed_as_it_is(campaign_file: Write, pacore: Pacore, command: str) -> None:
+    file = campaign_file(sampler={"model": "[red]m[/red]"})
+    assert "[red]m[/red]" in pacore(command, file).out
+
+
 # --- validate -------------------------------------------------------------------------------------
 
 
