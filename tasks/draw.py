@@ -77,15 +77,20 @@ async def later_draws(
     width, last = method.widths[number - 1], list(messages)
     seen = [_seen_by(method, number, pair, k, last) for k in range(width)]
     written = {
-        group: await prompts.write(pair[0].chat, group, [messages[id] for id in group]) for group in dict.fromkeys(seen)
+        group: await prompts.write(
+            pair[0].chat, group, [messages[id] for id in group], method.rounds[number - 1].prompt
+        )
+        for group in dict.fromkeys(seen)
     }
     return [_number(prompts.fingerprint, number, pair, width, k, written[group]) for k, group in enumerate(seen)]
 
 
 def _seen_by(method: Method, number: int, pair: Pair, k: int, trajectories: Sequence[str]) -> tuple[str, ...]:
     sees = method.rounds[number - 1].sees
-    if sees == "all" or sees >= len(trajectories):
+    if sees == "all" or (sees != "own" and sees >= len(trajectories)):
         return tuple(trajectories)
+    if sees == "own":
+        return (trajectories[k % len(trajectories)],)
     chosen = random.Random(f"{pair[0].fingerprint}/{pair[1]}/{number}/{k}")
     return tuple(chosen.sample(trajectories, sees))
 

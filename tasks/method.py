@@ -4,9 +4,18 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from tasks.compaction import Compaction
+from tasks.prompt import PromptName
 from tasks.quote import quoted
 
 ReadOut = Literal["last", "vote", "any"]
@@ -18,11 +27,13 @@ class Round(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(ge=1, le=100_000, description="trajectories, K")
-    sees: int | Literal["all"] = Field(
+    sees: int | Literal["all", "own"] = Field(
         "all",
-        description="messages of the last round in each prompt: all, or a random subset of this many for each",
+        description="messages of the last round in each prompt: all, a random subset of this many for each, or, with "
+        "own, of the trajectory in the same place",
     )
     compaction: Compaction = Field("conclusion", description="what the next round sees of each trajectory")
+    prompt: PromptName = Field("synthesis", description="what is asked for: synthesis, summary or distill")
 
     @model_validator(mode="before")
     @classmethod
@@ -31,9 +42,17 @@ class Round(BaseModel):
 
     @model_validator(mode="after")
     def _sees_something(self) -> Self:
-        if self.sees != "all" and self.sees < 1:
-            raise ValueError(f"sees: {self.sees} given; a round sees 'all' messages or at least 1")
+        if isinstance(self.sees, int) and self.sees < 1:
+            raise ValueError(f"sees: {self.sees} given; a round sees 'all' messages, its 'own' or at least 1")
         return self
+
+    @model_serializer(mode="wrap")
+    def _prompt_where_it_is_not_synthesis(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field that came later does not enter the identity of what was there before it."""
+        found = dict(fields(self))
+        if self.prompt == "synthesis":
+            del found["prompt"]
+        return found
 
 
 class Method(BaseModel):
@@ -50,10 +69,22 @@ class Method(BaseModel):
     rounds: tuple[Round, ...] = Field(min_length=1, max_length=1_000)
     read_out: ReadOut = "last"
 
+    @model_validator(mode="after")
+    def _own_places(self) -> Self:
+        for before, round in zip((None, *self.rounds), self.rounds, strict=False):
+            if round.sees == "own" and (before is None or before.width != round.width):
+                raise ValueError("sees: own needs a round before it that is as wide")
+        return self
+
     @property
     def resamples_pool(self) -> bool:
         """True where the pool alone gives the result: Self-Consistency and pass@N need no generation of their own."""
         return self.read_out != "last" and len(self.rounds) == 1
+
+    @property
+    def other_prompts(self) -> list[PromptName]:
+        """What its rounds ask for beside syntheses, in order."""
+        return [round.prompt for round in self.rounds if round.prompt != "synthesis"]
 
     @property
     def widths(self) -> list[int]:
@@ -73,10 +104,19 @@ NAMED: dict[str, Callable[..., dict[str, Any]]] = {
         "rounds": [n] + [{"width": n, "sees": m}] * (t - 1),
         "read_out": "vote",
     },
+    r"summary@(\d{1,6})": lambda n: {
+        "rounds": [{"width": n, "compaction": "full"}, {"width": n, "sees": "own", "prompt": "summary"}, 1]
+    },
+    r"pdr@(\d{1,6}),(\d{1,6})": lambda n, t: {"rounds": [n, {"width": 1, "prompt": "distill"}] * t + [1]},
 }
+"""Neighbours, as rounds. sc: Self-Consistency, arXiv 2203.11171. pass: Chen et al., arXiv 2107.03374. sequential:
+Self-Refine, arXiv 2303.17651. full: PaCoRe without compaction, its Figure 4. rsa: Recursive Self-Aggregation, arXiv
+2509.26626. summary: compaction by the model itself, each trajectory's summary a trajectory of its own. pdr:
+Parallel-Distill-Refine, arXiv 2510.01123, T times N drafts and one workspace distilled from them, then the answer."""
 
 FORMS = (
-    "low, medium, high, rsa, sc@N, pass@N, sequential@N, full@N, rsa@N,m,T, a list such as [16, 4], or {name, rounds}"
+    "low, medium, high, rsa, sc@N, pass@N, sequential@N, full@N, summary@N, rsa@N,m,T, pdr@N,T, "
+    "a list such as [16, 4], or {name, rounds}"
 )
 
 

@@ -13,7 +13,7 @@ from tasks.fingerprint import fingerprint, sampler_fingerprint
 from tasks.graders import load_grader
 from tasks.method import Method, parse_method
 from tasks.problem import Problem
-from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
+from tasks.prompt import PAPER_TEMPLATE, PromptTemplate, template_of
 from tasks.tables import partition_of
 
 TRAJECTORIES_A_TASK_RUN = 10
@@ -111,7 +111,8 @@ def _shard_size(campaign: Campaign, methods: list[Method], problems: int) -> int
 
 def recipe(method: Method, pool: int | None, template: PromptTemplate, overflow: Overflow, quorum: float) -> str:
     """All that decides a method's prompts on a problem, but for the sampler."""
-    return fingerprint([method.model_dump(mode="json"), pool, template.source, overflow.model_dump(), quorum])
+    others = [template_of(prompt, template).source for prompt in method.other_prompts]
+    return fingerprint([method.model_dump(mode="json"), pool, template.source, overflow.model_dump(), quorum, *others])
 
 
 def load_template(file: str | None) -> PromptTemplate:

@@ -2,13 +2,17 @@
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from infra.engine import Chat
+
+PromptName = Literal["synthesis", "summary", "distill"]
+"""What a round asks for: a solution from messages (P), a summary of one trajectory, or a workspace out of many."""
 
 PAPER_TEMPLATE = Path(__file__).with_name("synthesis.jinja")
 ORDER_SEED = 42
@@ -36,6 +40,16 @@ class PromptTemplate:
         turn = last_turn(problem)
         content = self._compiled.render(original_prompt=problem[turn]["content"], ref_responses=messages)
         return [*problem[:turn], {**problem[turn], "content": content}, *problem[turn + 1 :]]
+
+
+def template_of(prompt: PromptName, synthesis: PromptTemplate) -> PromptTemplate:
+    """The template of what a round asks for; `synthesis` is the campaign's."""
+    return synthesis if prompt == "synthesis" else _shipped(prompt)
+
+
+@lru_cache
+def _shipped(prompt: PromptName) -> PromptTemplate:
+    return PromptTemplate(PAPER_TEMPLATE.with_name(f"{prompt}.jinja").read_text(encoding="utf-8"))
 
 
 def last_turn(chat: Chat) -> int:

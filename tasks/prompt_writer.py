@@ -10,7 +10,7 @@ from infra.token_bound import at_most_tokens
 from tasks.campaign_file import CampaignError, Overflow
 from tasks.fingerprint import prompt_fingerprint, sampler_fingerprint
 from tasks.fit import DoesNotFitError, fit
-from tasks.prompt import PromptTemplate, in_prompt_order
+from tasks.prompt import PromptName, PromptTemplate, in_prompt_order, template_of
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,21 @@ class PromptWriter:
         tokens = await self.tokens(problem)
         return f"the problem alone has {tokens} tokens, {self.limit} are allowed" if tokens > self.limit else None
 
-    async def write(self, problem: Chat, trajectories: Sequence[str], messages: Sequence[str]) -> Prompt:
-        """The problem with the messages of these trajectories written into it."""
+    async def write(
+        self, problem: Chat, trajectories: Sequence[str], messages: Sequence[str], prompt: PromptName = "synthesis"
+    ) -> Prompt:
+        """The problem with the messages of these trajectories written into it, by the template of what is asked for."""
+        template = template_of(prompt, self.template)
         ordered = in_prompt_order(trajectories, messages)
         given = [message for _, message in ordered]
 
         async def tokens(kept: Sequence[str]) -> int:
-            return await self.tokens(self.template.write(problem, kept))
+            return await self.tokens(template.write(problem, kept))
 
         try:
             fitted = await fit(given, tokens, self.limit, self.overflow.policy)
         except DoesNotFitError as error:
             every = tuple(id for id, _ in ordered)
-            return Prompt(self.template.write(problem, given), every, error=str(error))
+            return Prompt(template.write(problem, given), every, error=str(error))
         kept = tuple(ordered[index][0] for index in fitted.kept)
-        return Prompt(self.template.write(problem, fitted.messages), kept, fitted.overflow)
+        return Prompt(template.write(problem, fitted.messages), kept, fitted.overflow)

@@ -17,6 +17,7 @@ from tasks.fit import as_sent
 from tasks.method import Method
 from tasks.plan import Plan
 from tasks.problem import Problem
+from tasks.prompt import PromptTemplate, template_of
 from tasks.reruns import Reruns
 from tasks.rounds import RoundKey, round_id, round_key
 from tasks.tables import rounds_table, trajectories_table, verdicts_table
@@ -211,6 +212,7 @@ class _Reader:
         before = self._rounds[row["recipe"], row["problem"], run, number - 1]
         shown = {id for earlier in before for id in earlier["trajectories"]}
         kept = _full if method.rounds[number - 2].compaction == "full" else _message
+        template = template_of(method.rounds[number - 1].prompt, self.plan.template)
         draws = {draw_number(number, run, row["width"], k) for k in range(row["width"])}
         for id in ids:
             of_id = [version for version in versions[id] if version["generation"] >= self.reruns.generation(id)]
@@ -218,11 +220,16 @@ class _Reader:
                 self._note(STRANGE, f"{_name(row)}: {id}", round_id(row))
             if any(not set(version["references"]) <= shown for version in of_id):
                 self._note(REFERENCES, f"{id} of {_name(row)}", id)
-            elif not all(self._is_written(version, problem, kept, versions) for version in of_id):
+            elif not all(self._is_written(version, problem, template, kept, versions) for version in of_id):
                 self._note(PROMPT, f"{id} of {_name(row)}", id)
 
     def _is_written(
-        self, row: Row, problem: Problem, kept: Callable[[Row], str], versions: dict[str, list[Row]]
+        self,
+        row: Row,
+        problem: Problem,
+        template: PromptTemplate,
+        kept: Callable[[Row], str],
+        versions: dict[str, list[Row]],
     ) -> bool:
         """Whether a prompt is the template over stored messages. What quotes a lost row, the lost row's round tells."""
         texts = [sorted({kept(version) for version in versions[id]}) for id in row["references"]]
@@ -231,7 +238,7 @@ class _Reader:
         if prod(map(len, texts)) > MIXTURES:
             self.found.untold += 1
             return True
-        written = (self.plan.template.write(problem.chat, as_sent(mix, row["overflow"])) for mix in product(*texts))
+        written = (template.write(problem.chat, as_sent(mix, row["overflow"])) for mix in product(*texts))
         return any(prompt_fingerprint(chat) == row["prompt"] for chat in written)
 
 

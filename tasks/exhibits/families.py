@@ -2,12 +2,14 @@
 
 from tasks.method import Method
 
-COORDINATED, VOTE, SEQUENTIAL, WHOLE, SUBSETS = (
+COORDINATED, VOTE, SEQUENTIAL, WHOLE, SUBSETS, SUMMARIES, DISTILLED = (
     "coordinated rounds",
     "vote (sc@N)",
     "sequential",
     "whole trajectories, no compaction",
     "random subsets (RSA)",
+    "summaries",
+    "distilled (PDR)",
 )
 
 
@@ -17,6 +19,10 @@ def family(method: Method) -> str | None:
         return None
     if method.resamples_pool:
         return VOTE
+    if "summary" in method.other_prompts:
+        return SUMMARIES
+    if "distill" in method.other_prompts:
+        return DISTILLED
     if any(round.compaction == "full" for round in method.rounds):
         return WHOLE
     if any(round.sees != "all" for round in method.rounds):

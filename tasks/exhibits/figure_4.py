@@ -6,7 +6,7 @@ import numpy as np
 
 from tasks.exhibits.evidence import Evidence
 from tasks.exhibits.exhibit import Curve, Exhibit, Panel, Point, figure
-from tasks.exhibits.families import COORDINATED, SEQUENTIAL, VOTE, WHOLE, family, is_parallel
+from tasks.exhibits.families import COORDINATED, SEQUENTIAL, SUMMARIES, VOTE, WHOLE, family, is_parallel
 from tasks.exhibits.quoted import heading
 from tasks.method import Method
 from tasks.statistics import bootstrap_interval
@@ -38,18 +38,30 @@ def figure_4_right(campaigns: Sequence[Evidence]) -> Exhibit | None:
     """Two panels a campaign that has both, messages and whole trajectories."""
     panels = []
     for one in campaigns:
-        kinds = {"messages": _is_plain_parallel, "whole trajectories": _is_whole}
+        kinds = {"messages": _is_plain_parallel, "whole trajectories": _is_whole, "summaries": _is_summary}
         accuracy = [_curve(one, label, kind, _messages) for label, kind in kinds.items()]
-        if all(curve.points for curve in accuracy):
+        if accuracy[0].points and accuracy[1].points:
             prompts = [_prompt_curve(one, label, kind) for label, kind in kinds.items()]
             limit = (float(one.window), "the model's window") if one.window else None
             x = "trajectories in the first round, N"
-            panels.append(Panel(_title(one), x, "accuracy %", accuracy, logarithm=2))
+            panels.append(Panel(_title(one), x, "accuracy %", _with_points(accuracy), logarithm=2))
             panels.append(
-                Panel(_title(one), x, "tokens of the last prompt", prompts, percent=False, logarithm=2, limit=limit)
+                Panel(
+                    _title(one),
+                    x,
+                    "tokens of the last prompt",
+                    _with_points(prompts),
+                    percent=False,
+                    logarithm=2,
+                    limit=limit,
+                )
             )
     notes = [one.note for one in campaigns]
     return figure("figure-4-right", "Figure 4, right: with and without compaction", RIGHT, panels, notes)
+
+
+def _with_points(curves: Sequence[Curve]) -> list[Curve]:
+    return [curve for curve in curves if curve.points]
 
 
 def _curve(evidence: Evidence, label: str, belongs: Callable[[Method], bool], x: Callable[[Method], int]) -> Curve:
@@ -79,6 +91,10 @@ def _is_plain_parallel(method: Method) -> bool:
 
 def _is_whole(method: Method) -> bool:
     return is_parallel(method) and family(method) == WHOLE
+
+
+def _is_summary(method: Method) -> bool:
+    return family(method) == SUMMARIES
 
 
 def _trajectories(method: Method) -> int:

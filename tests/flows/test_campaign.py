@@ -19,8 +19,10 @@ import pytest
 
 from infra.table import Row
 from tasks.campaign_file import load_campaign
+from tasks.compaction import full
 from tasks.draw import chosen_from_pool
 from tasks.plan import Plan, make_plan
+from tasks.prompt import template_of
 from tasks.tables import TRAJECTORIES, rounds_table, trajectories_table
 from tests.flows.conftest import Pacore, Simulate
 from tests.simulator import Fault, Simulator
@@ -65,6 +67,39 @@ def test_every_request_is_a_stored_trajectory_and_every_prompt_is_the_template_o
         assert sent[row["seed"]] == plan.template.write(chats[row["problem"]], messages)
 
 
+def test_summaries_and_workspaces_are_trajectories_with_prompts_of_their_own(
+    campaign_file: Write, pacore: Pacore, simulate: Simulate
+) -> None:
+    with simulate(keep_bodies=True, sigma=1) as server:
+        file = campaign_file(engine=engine(server), methods=["summary@3", "pdr@2,2"])
+        assert pacore("run", file).code == 0
+    plan, rows = plan_of(file), {row["id"]: row for row in trajectories(file)}
+    chats = {problem.fingerprint: problem.chat for problem in plan.problems}
+    sent = {body["seed"]: body["messages"] for body in server.bodies}
+    assert len(sent) == len(rows) == 2 * (4 + (3 + 1) + (1 + 2 + 1 + 1))
+    asked: Counter[str] = Counter()
+    for row in rows.values():
+        if row["round"] > 1:
+            told = [rows[id] for id in row["references"]]
+            written = {
+                "synthesis": plan.template.write(chats[row["problem"]], [one["message"] for one in told]),
+                "distill": template_of("distill", plan.template).write(
+                    chats[row["problem"]], [one["message"] for one in told]
+                ),
+                "summary": template_of("summary", plan.template).write(
+                    chats[row["problem"]], [full(one["reasoning"], one["content"]) for one in told]
+                ),
+            }
+            (prompt,) = [name for name, chat in written.items() if chat == sent[row["seed"]]]
+            asked[f"{prompt} of {len(told)}"] += 1
+    assert asked == {
+        "summary of 1": 2 * 3,
+        "synthesis of 3": 2,
+        "distill of 2": 2 * 2,
+        "synthesis of 1": 2 * (2 + 1),
+    }
+
+
 def test_a_shard_that_is_complete_can_be_run_again_and_asks_for_nothing(
     campaign_file: Write, pacore: Pacore, simulate: Simulate
 ) -> None:
@@ -99,8 +134,8 @@ def test_a_campaign_ends_with_a_table_and_the_same_rows_as_json(
     assert ended.err == ""
     written = json.loads((file.parent / "store" / "reports" / "tiny" / "report.json").read_text())
     assert [row["method"] for row in written] == ["pass@1", "low", THREE_ROUNDS, "sc@4", "pass@4"]
-    keys = ["method", "problems", "runs", "accuracy", "ci95", "ttc_tokens", "spent_tokens", "ungraded", "failed"]
-    assert all(list(row) == keys for row in written)
+    keys = ["method", "problems", "runs", "accuracy", "ci95", "ttc_tokens", "ttc_p50", "ttc_p95", "spent_tokens"]
+    assert all(list(row) == [*keys, "cost", "ungraded", "failed"] for row in written)
     tokens = 64  # of every trajectory
     assert [row["ttc_tokens"] for row in written] == [tokens * k for k in (1, 5, 6, 4, 4)]
     drawn = [

@@ -64,6 +64,29 @@ def test_full_hands_on_whole_trajectories_and_nothing_else_does() -> None:
     assert {round.compaction for round in parse_method("high").rounds} == {"conclusion"}
 
 
+def test_a_summary_is_a_round_in_which_each_trajectory_sees_the_one_in_its_place() -> None:
+    first, second, last = parse_method("summary@8").rounds
+    assert (first.width, first.compaction) == (8, "full")
+    assert (second.width, second.sees, second.prompt) == (8, "own", "summary")
+    assert (last.width, last.sees, last.prompt) == (1, "all", "synthesis")
+
+
+def test_pdr_distills_one_workspace_out_of_each_round_of_drafts() -> None:
+    rounds = parse_method("pdr@8,2").rounds
+    assert [(round.width, round.prompt) for round in rounds] == [
+        (8, "synthesis"),
+        (1, "distill"),
+        (8, "synthesis"),
+        (1, "distill"),
+        (1, "synthesis"),
+    ]
+
+
+def test_what_a_round_asks_for_is_part_of_a_method_only_where_it_is_no_synthesis() -> None:
+    assert all("prompt" not in round for round in parse_method("high").model_dump()["rounds"])
+    assert parse_method("pdr@8,1").model_dump()["rounds"][1]["prompt"] == "distill"
+
+
 @pytest.mark.parametrize(
     ("given", "alone"), [("sc@4", True), ("pass@4", True), ("low", False), ("rsa", False), ("sequential@1", False)]
 )
@@ -95,6 +118,12 @@ def test_what_is_no_method_is_refused_with_the_known_forms(given: Any) -> None:
         ({"name": "own", "rounds": [{"width": 4, "see": 2}]}, "see"),
         ({"name": "own", "rounds": [4, {"width": 4, "sees": 0}]}, "sees: 0 given"),
         ({"name": "own", "rounds": [{"width": 4, "compaction": "short"}]}, "'short' given"),
+        (
+            {"name": "own", "rounds": [4, {"width": 2, "sees": "own"}]},
+            "sees: own needs a round before it that is as wide",
+        ),
+        ({"name": "own", "rounds": [{"width": 2, "sees": "own"}]}, "sees: own needs a round before it that is as wide"),
+        ({"name": "own", "rounds": [{"width": 4, "prompt": "poem"}]}, "'poem' given"),
         ({"name": "own", "rounds": [4], "read_out": "best"}, "'best' given"),
         ({"name": "two words", "rounds": [4]}, "'two words' given"),
     ],

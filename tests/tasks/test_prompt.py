@@ -1,5 +1,6 @@
 import hashlib
 import random
+from typing import Any
 
 import jinja2
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.engine import Chat
-from tasks.prompt import PAPER_TEMPLATE, PromptTemplate, in_prompt_order, last_turn
+from tasks.prompt import PAPER_TEMPLATE, PromptTemplate, in_prompt_order, last_turn, template_of
 
 TEMPLATE = PromptTemplate(PAPER_TEMPLATE.read_text(encoding="utf-8"))
 QUESTION: Chat = [{"role": "user", "content": "What is 1 + 1?"}]
@@ -141,3 +142,14 @@ def test_the_order_of_finishing_does_not_show(both: tuple[list[str], list[str]])
 def test_empty_messages_are_left_out_and_no_other(messages: list[str]) -> None:
     ordered = in_prompt_order(range(len(messages)), messages)
     assert sorted(ordered) == [(n, message) for n, message in enumerate(messages) if message.strip()]
+
+
+@pytest.mark.parametrize("prompt", ["summary", "distill"])
+def test_what_asks_for_a_summary_or_a_workspace_holds_problem_and_messages_and_nothing_of_them_is_template(
+    prompt: Any,
+) -> None:
+    hostile = "{{ 7 * 7 }}{% raw %}"
+    (turn,) = template_of(prompt, TEMPLATE).write([{"role": "user", "content": hostile + "?"}], [hostile + "!"])
+    assert hostile + "?" in turn["content"]
+    assert hostile + "!" in turn["content"]
+    assert template_of("synthesis", TEMPLATE) is TEMPLATE
