@@ -25,8 +25,11 @@ from tasks.graders import Grader, Verdict, load_grader
 Pair = tuple[str, str]
 """A ground truth and a message."""
 
-BOUNDED = {"countdown", "exact", "game24"}
+BOUNDED = {"choice", "countdown", "exact", "game24", "patch"}
 """Graders that cannot hang and are run in this process."""
+
+SECONDS = {"code": 360.0}
+"""How long one grade may take by grader, where it is not 10 s. `code` bounds itself below that."""
 
 MEMORY = 4 * 2**30
 """Bytes of memory that a worker may take, on Linux."""
@@ -45,13 +48,13 @@ class GradingPool:
     Calls from several threads take turns.
     """
 
-    def __init__(self, grader: str, workers: int = 2, seconds: float = 10.0) -> None:
+    def __init__(self, grader: str, workers: int = 2, seconds: float | None = None) -> None:
         """Make a pool.
 
         Args:
             grader: a built-in name or `module:function`.
             workers: how many processes grade at once.
-            seconds: wall time that one grade may take.
+            seconds: wall time that one grade may take; absent: `SECONDS`.
 
         Raises:
             ValueError: there is no such grader.
@@ -59,7 +62,7 @@ class GradingPool:
         self._name = grader
         self._grader = load_grader(grader)
         self._size = workers
-        self._seconds = seconds
+        self._seconds = seconds or SECONDS.get(grader, 10.0)
         self._workers: list[_Worker] = []
         self._turn = threading.Lock()
         self._closed = False

@@ -39,10 +39,13 @@ Grader = Callable[[str, str], Verdict]
 """Takes the ground truth and the message, in this order."""
 
 BUILT_IN = {
+    "choice": "tasks.graders.choice:grade",
+    "code": "tasks.graders.code:grade",
     "countdown": "tasks.graders.countdown:grade",
     "exact": "tasks.graders.exact:grade",
     "game24": "tasks.graders.game24:grade",
     "math": "tasks.graders.math:grade",
+    "patch": "tasks.graders.patch:grade",
 }
 
 

@@ -169,7 +169,7 @@ def test_a_worker_that_cannot_start_is_an_error_and_not_a_verdict(own: str, tmp_
 
 
 def test_an_unknown_grader_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="countdown, exact, game24, math"):
+    with pytest.raises(ValueError, match="choice, code, countdown, exact, game24, math, patch"):
         GradingPool("exakt")
 
 
