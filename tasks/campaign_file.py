@@ -2,14 +2,16 @@
 
 import itertools
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from infra.engines import ENGINES, EngineSettings
 from infra.sampler import Sampler
+from tasks.benchmarks.card import Card, Fields, cards
 from tasks.benchmarks.split import Split
 from tasks.method import Method, parse_method
 from tasks.price import Price
@@ -28,14 +30,15 @@ class CampaignError(ValueError):
         super().__init__(" ".join(line.split("\n")))  # a quoted key may hold line breaks
 
 
-class Fields(BaseModel):
-    """Which column of the benchmark's rows holds what."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str = "id"
-    problem: str = Field("problem", description="text of the question, or a chat: a list of {role, content}")
-    answer: str = "answer"
+def _without_key(uri: str) -> str:
+    """A URI as it is. Raises ValueError where it holds more than a place: it would be stored with the campaign."""
+    place = uri.partition("://")[2]
+    if "@" in place.split("/", 1)[0] or "?" in place:
+        raise ValueError(
+            "the URI holds more than a place, and would be stored with the campaign; keys belong in the environment "
+            "(for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+        )
+    return uri
 
 
 class BenchmarkSource(BaseModel):
@@ -43,13 +46,42 @@ class BenchmarkSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: str = Field(description="a built-in name, or a JSONL or Parquet file: a path or URI")
-    fields: Fields = Fields()
-    instruction: str = Field(
-        "", description="appended to the question after a blank line, e.g. how to state the answer"
+    path: str = Field(description="a benchmark's name, or JSONL, Parquet or CSV: a path, a pattern with * or a URI")
+    name: str | None = Field(None, description="of a published benchmark, where path is your own copy of it")
+    fields: Fields | None = Field(None, description="which columns hold id, problem and answer")
+    instruction: str | None = Field(
+        None, description="appended to the question after a blank line, e.g. how to state the answer"
     )
     limit: int | None = Field(None, ge=1, description="only the first so many problems")
     split: Split = Field("test", description="of a built-in benchmark: train, validation or test")
+    seed: int = Field(0, description="of what a benchmark leaves open, such as the order of choices")
+
+    @field_validator("path")
+    @classmethod
+    def _path_without_key(cls, path: str) -> str:
+        return _without_key(path)
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        if self.name and self.name not in cards():
+            raise ValueError(f"name: {quoted(self.name)} is no published benchmark; known: {', '.join(cards())}")
+        return self
+
+    @property
+    def card(self) -> Card | None:
+        """What is known of a published benchmark."""
+        return cards().get(self.name or self.path)
+
+    @property
+    def known_as(self) -> str:
+        """Its name, or that of its file without folder and ending."""
+        return self.name or Path(self.path).stem
+
+
+def _source(given: Any) -> Any:
+    if isinstance(given, str):
+        return {"path": given}
+    return {"path": given["name"], **given} if isinstance(given, dict) and given.get("name") else given
 
 
 class Overflow(BaseModel):
@@ -71,9 +103,7 @@ class Campaign(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="letters, digits, '.', '_', '-'")
-    benchmark: Annotated[
-        BenchmarkSource, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)
-    ]
+    benchmark: Annotated[BenchmarkSource, BeforeValidator(_source)]
     grader: str = Field(description="exact, math, game24, countdown, or module:function")
     sampler: Sampler
     engine: EngineSettings
@@ -93,6 +123,20 @@ class Campaign(BaseModel):
     price: Price | None = Field(None, description="per_million_tokens, or gpus and perhaps gpu_hour")
     commit_seconds: float = Field(5.0, gt=0, description="finished trajectories wait at most so long to be stored")
     grace_seconds: float = Field(10.0, ge=1, description="from SIGTERM, SIGINT or SIGUSR1 to the end of the process")
+
+    @field_validator("store")
+    @classmethod
+    def _store_without_key(cls, store: str) -> str:
+        return _without_key(store)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, given: Any) -> Any:
+        """Grader and runs of a published benchmark, where the file leaves them open."""
+        source = _source(given.get("benchmark")) if isinstance(given, dict) else None
+        name = (source.get("name") or source.get("path")) if isinstance(source, dict) else None
+        card = cards().get(name) if isinstance(name, str) else None
+        return {"runs": card.runs, "grader": card.grader, **given} if card else given
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -190,7 +234,7 @@ def _each(file: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _name_of(shared: dict[str, Any], entry: dict[str, Any]) -> str:
     benchmark = entry.get("benchmark", "")
-    path = benchmark.get("path", "") if isinstance(benchmark, dict) else benchmark
+    path = benchmark.get("name") or benchmark.get("path", "") if isinstance(benchmark, dict) else benchmark
     return f"{shared.get('name', '')}-{Path(str(path)).stem}"
 
 
@@ -222,7 +266,8 @@ def absolute(path: str, folder: Path) -> str:
 
 def explain(error: ValidationError, file: type[BaseModel]) -> str:
     """What is wrong with the keys of a file, on one line."""
-    return "; ".join(_explain_one(dict(problem), file) for problem in error.errors())
+    text = "; ".join(_explain_one(dict(problem), file) for problem in error.errors())
+    return re.sub(r"(?<=//)[^/@\s'\"]+@", "***@", text)  # a key in a URL
 
 
 def _explain_one(problem: dict[str, Any], file: type[BaseModel]) -> str:
@@ -263,7 +308,12 @@ def _model_at(location: tuple[int | str, ...], file: type[BaseModel]) -> type[Ba
             model = ENGINES[part]
             continue
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        models = [one for one in (annotation, *get_args(annotation)) if _is_model(one)]
+        if not models:
             return None
-        model = annotation
+        model = models[0]
     return model
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -14,6 +14,8 @@ class Problem:
     id: str
     chat: Chat
     ground_truth: str
+    group: str = ""
+    """The part of its benchmark that is scored apart, such as an axis of MultiChallenge."""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
 
 from infra.table import Row
 from tasks.books import Books
@@ -40,7 +39,7 @@ class Evidence:
     @property
     def benchmark(self) -> str:
         """The benchmark's name: that of a file without its folder and ending."""
-        return printable(PurePath(self.plan.campaign.benchmark.path).stem)
+        return printable(self.plan.campaign.benchmark.known_as)
 
     @cached_property
     def results(self) -> dict[str, Result]:

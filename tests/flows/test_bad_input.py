@@ -45,7 +45,7 @@ def test_a_campaign_file_that_is_not_there(tmp_path: Path, pacore: Pacore) -> No
 def test_a_benchmark_file_that_is_not_there(campaign_file: Write, tmp_path: Path, pacore: Pacore) -> None:
     ended = pacore("run", campaign_file(benchmark="none.jsonl"))
     assert ended.code == 2
-    assert ended.complaint == f"pacore: {tmp_path / 'none.jsonl'}: no such file; give a JSONL or Parquet file"
+    assert ended.complaint == f"pacore: {tmp_path / 'none.jsonl'}: no such file; give a JSONL, Parquet or CSV file"
 
 
 def test_a_row_without_id(campaign_file: Write, tmp_path: Path, pacore: Pacore) -> None:

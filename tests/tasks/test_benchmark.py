@@ -139,7 +139,7 @@ def test_a_row_of_a_parquet_file_is_named_by_its_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["none.jsonl", "none.parquet", "none"])
 def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     text = refusal(BenchmarkSource(path=str(tmp_path / name)))
-    assert "no such file; give a JSONL or Parquet file" in text
+    assert "no such file; give a JSONL, Parquet or CSV file" in text
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

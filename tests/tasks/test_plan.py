@@ -130,6 +130,6 @@ def test_a_template_that_does_not_work_is_refused_before_anything_runs(
 @pytest.mark.parametrize("grader", ["guess", "no.such.module:grade", "json:nothing"])
 def test_a_grader_that_is_not_there_is_refused(plan: MakePlan, grader: str) -> None:
     with pytest.raises(
-        CampaignError, match=rf"^grader: .*{grader!r}.*use countdown, exact, game24, math, or module:function"
+        CampaignError, match=rf"^grader: .*{grader!r}.*use choice, code, countdown, exact, game24, math, patch, or module:function"
     ):
         plan(grader=grader)

@@ -118,7 +118,7 @@ def test_a_row_that_is_no_trajectory_is_refused_with_its_line_and_nothing_is_sto
 
 
 def test_a_missing_file_is_refused(plan: MakePlan, tmp_path: Path) -> None:
-    with pytest.raises(CampaignError, match=r"none\.jsonl: no such file; give a JSONL or Parquet file"):
+    with pytest.raises(CampaignError, match=r"none\.jsonl: no such file; give a JSONL, Parquet or CSV file"):
         import_pool(plan(), str(tmp_path / "none.jsonl"))
 
 
