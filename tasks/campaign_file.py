@@ -19,6 +19,8 @@ from tasks.quote import quoted
 
 DEPTH, VALUES = 30, 100_000
 """Most levels and values of a file."""
+TOLD = 8
+"""Mistakes of a file that are told at once."""
 MOST = 1_000_000
 """Of trajectories a pool, and of runs."""
 

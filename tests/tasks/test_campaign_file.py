@@ -155,6 +155,27 @@ def test_a_key_written_into_the_file_is_not_repeated(campaign_file: Write) -> No
 
 
 @pytest.mark.parametrize(
+    ("keys", "where"),
+    [
+        ({"engine": {"urls": ["http://user:geheim@h/v1"]}}, "engine.urls"),
+        ({"engine": {"urls": ["user:geheim@h/v1"]}}, "engine.urls"),
+        ({"engine": {"urls": "http://user:geheim@h/v1"}}, "engine.urls"),
+        ({"engine": {"urls": ["http://h/v1?key=geheim"]}}, "engine.urls"),
+        ({"engine": {"urls": ["http://h/v1"], "api_key_env": "sk-geheim"}}, "engine.api_key_env"),
+        ({"store": "s3://AKIA:geheim@bucket/store"}, "store"),
+        ({"store": "s3://bucket/store?secret=geheim"}, "store"),
+        ({"benchmark": "https://user:geheim@h/problems.jsonl"}, "benchmark.path"),
+    ],
+)
+def test_a_key_anywhere_in_the_file_is_refused_in_one_line(
+    campaign_file: Write, keys: dict[str, Any], where: str
+) -> None:
+    text = refusal(campaign_file(**keys))
+    assert f": {where}: " in text
+    assert "geheim" not in text
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "a campaign is a mapping"),
@@ -194,6 +215,10 @@ def test_what_would_unfold_without_end_is_refused_at_once(tmp_path: Path, conten
 
 def test_a_key_of_several_lines_is_told_on_one(campaign_file: Write) -> None:
     assert "is no key" in refusal(campaign_file(**{"two\nlines": 1}))
+
+
+def test_of_many_mistakes_the_first_are_told(campaign_file: Write) -> None:
+    assert refusal(campaign_file(**{f"key{n}": n for n in range(200)})).endswith("; and 192 more")
 
 
 def test_a_long_value_is_quoted_short(campaign_file: Write) -> None:
