@@ -218,10 +218,17 @@ class _Reader:
             of_id = [version for version in versions[id] if version["generation"] >= self.reruns.generation(id)]
             if any(version["draw"] not in draws for version in of_id):
                 self._note(STRANGE, f"{_name(row)}: {id}", round_id(row))
-            if any(not set(version["references"]) <= shown for version in of_id):
+            told = {reference for version in of_id for reference in version["references"]}
+            strangers = {other for other in told - shown if not self._says_what(other, shown, kept, versions)}
+            if strangers:
                 self._note(REFERENCES, f"{id} of {_name(row)}", id)
             elif not all(self._is_written(version, problem, template, kept, versions) for version in of_id):
                 self._note(PROMPT, f"{id} of {_name(row)}", id)
+
+    def _says_what(self, id: str, shown: set[str], kept: Callable[[Row], str], versions: dict[str, list[Row]]) -> bool:
+        """Whether it says the same as one of those shown: equal prompts are one prompt, whoever asked for it first."""
+        texts = {kept(version) for version in versions[id]}
+        return any(kept(version) in texts for other in shown for version in versions[other])
 
     def _is_written(
         self,

@@ -11,6 +11,7 @@ import pytest
 
 from infra.table import Row, Table
 from tasks.campaign_file import load_campaign
+from tasks.fingerprint import seed_of, trajectory_id
 from tasks.plan import Plan, make_plan
 from tasks.tables import ROUNDS, TRAJECTORIES, VERDICTS, rounds_table, trajectories_table, verdicts_table
 from tests.flows.conftest import Pacore, Simulate
@@ -288,3 +289,17 @@ def test_a_prompt_may_quote_any_stored_row_of_a_key(file: Path, pacore: Pacore, 
     table.consolidate(plan.partition)
     assert found(pacore, file) == {}
     assert json.loads(pacore("verify", file, "--json").out)["duplicates"]["trajectories"] == 1
+
+
+def test_a_prompt_that_two_rounds_with_equal_messages_share_is_sound(file: Path, pacore: Pacore) -> None:
+    """Its row names the messages of the round that asked for it first: here a twin of one that the other was shown."""
+
+    def with_twin(rows: list[Row]) -> list[Row]:
+        asked = next(row for row in rows if last_of_low(row))
+        shown = next(row for row in rows if row["id"] == asked["references"][0])
+        id = trajectory_id(plan_of(file).sampler, shown["prompt"], 77)
+        asked["references"] = [id, *asked["references"][1:]]
+        return [*rows, {**shown, "id": id, "draw": 77, "seed": seed_of(id)}]
+
+    rewrite(file, trajectories_table(plan_of(file).campaign.store), TRAJECTORIES.names, with_twin)
+    assert found(pacore, file) == {}
