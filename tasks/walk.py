@@ -23,7 +23,10 @@ COLUMNS = ["reasoning", "content", "message", "finish_reason", "completion_token
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message in a prompt: its `number` there, as `Reference n:`, and which trajectory of the last round it is of."""
+    """A message in a prompt: its `number` there, as `Reference n:`, and which trajectory of the last round it is of.
+
+    `trajectory` is 0 where an equal prompt was first asked for by another run: the message is then that run's.
+    """
 
     number: int
     trajectory: int
