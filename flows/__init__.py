@@ -28,3 +28,7 @@ for _name, _value in (EPHEMERAL_SERVER | CLIENT).items():
 
 class PrefectError(Exception):
     """Prefect's API can not be reached. The text says where, and what to do."""
+
+
+class InterruptedRunError(Exception):
+    """A signal ended the run. The text says which, and what to do."""

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import PrefectError
+from flows import InterruptedRunError, PrefectError
 from infra.engine import EngineError
 from infra.filesystem import StoreError
 from tasks.books import Books
@@ -88,14 +88,14 @@ def _run(plans: list[Plan], due: list[Plan], json: bool) -> int:
 
 def _run_one(plan: Plan) -> str | None:
     """What is missing in the end, None for nothing."""
-    from prefect.exceptions import TerminationSignal  # Prefect takes seconds to import
-
+    from flows.interruption import told  # Prefect takes seconds to import
     from flows.run import run_campaign
 
     try:
         return asyncio.run(run_campaign(plan, err))
-    except TerminationSignal:  # what Prefect makes of SIGTERM while a flow runs
-        raise KeyboardInterrupt from None
+    except InterruptedRunError:
+        told.set()
+        raise
 
 
 @app.command
@@ -444,6 +444,8 @@ def main() -> None:
         _fail(f"{' '.join(str(error).split())} See pacore --help", BAD_INPUT)
     except (CampaignError, EngineError, StoreError, PrefectError) as error:
         _fail(str(error), BAD_INPUT)
+    except InterruptedRunError as error:
+        _fail(str(error), INCOMPLETE)
     except (KeyboardInterrupt, asyncio.CancelledError):
         _fail("stopped; run the campaign again to go on", INCOMPLETE)
 

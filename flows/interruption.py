@@ -22,6 +22,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 INTERRUPTED = "Interrupted"
 """Name of the state, of type CRASHED: whoever starts crashed runs again starts these."""
 
+told = threading.Event()
+"""Set once nothing is left to be stored, and the command itself says what happened."""
 _guarding = False
 _early: list[signal.Signals] = []
 
@@ -61,11 +63,11 @@ async def until_interrupted(work: Coroutine[Any, Any, None], campaign: Campaign)
 
 async def _interrupt(task: asyncio.Task[None], campaign: Campaign, signal_name: str) -> State[None]:
     """Store what is finished, abort what is not. What does not end in time is left behind with the process."""
-    end_process_after(campaign.grace_seconds)
     storing = asyncio.create_task(store_now(campaign))
+    end_process_after(campaign.grace_seconds, storing)
     task.cancel()
-    done, _ = await asyncio.wait({task, storing}, timeout=0.6 * campaign.grace_seconds)
-    stored = "what finished is stored" if len(done) == 2 else "the store is too slow for all that finished"
+    await asyncio.wait({task, storing}, timeout=0.6 * campaign.grace_seconds)
+    stored = "what finished is stored" if storing.done() else "the store is too slow for all that finished"
     said = f"interrupted by {signal_name}: {stored}; run the campaign again to go on"
     if get_intent() == "cancel":
         return Cancelled(message=said)
@@ -107,12 +109,14 @@ def _signalled() -> Iterator[asyncio.Future[str]]:
                 loop.remove_signal_handler(number)
 
 
-def end_process_after(seconds: float) -> None:
+def end_process_after(seconds: float, storing: asyncio.Task[None] | None = None) -> None:
     """Exit with status 1 unless the process ends before, whatever hangs."""
 
     def end() -> None:
-        sys.stderr.write("pacore: interrupted, and not all was stored in time; run the campaign again to go on\n")
-        sys.stderr.flush()
+        if not told.is_set():
+            stored = "not all was stored in time" if storing and not storing.done() else "what finished is stored"
+            sys.stderr.write(f"pacore: interrupted; {stored}; run the campaign again to go on\n")
+            sys.stderr.flush()
         os._exit(1)
 
     timer = threading.Timer(0.9 * seconds, end)

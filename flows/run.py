@@ -6,6 +6,7 @@ import contextlib
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from flows import InterruptedRunError
 from flows.campaign import campaign as campaign_flow
 from flows.interruption import INTERRUPTED, cancel_at_signal
 from flows.prefect_server import prefect_server
@@ -26,6 +27,7 @@ async def run_campaign(plan: Plan, console: Console) -> str | None:
         None when the campaign is complete, else what is missing and why.
 
     Raises:
+        InterruptedRunError: a signal ended it.
         CampaignError: the file asks for what the model can not do; nothing was started.
         EngineError: the engine can not be used; nothing was started.
         StoreError: the store can not be used; nothing was started.
@@ -40,7 +42,7 @@ async def run_campaign(plan: Plan, console: Console) -> str | None:
             try:
                 state = await campaign_flow(plan.campaign, return_state=True)
                 if state.name == INTERRUPTED:
-                    return state.message
+                    raise InterruptedRunError(state.message)
                 await state.aresult()
             finally:
                 showing.cancel()

@@ -1,6 +1,7 @@
 """Generate trajectories that the store does not hold yet."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -81,6 +82,7 @@ async def _generate_one(bench: Workbench, draw: Draw) -> None:
 
 async def _trajectory(bench: Workbench, draw: Draw) -> Row:
     model, generation, started = bench.campaign.sampler.model, bench.reruns.generation(draw.id), datetime.now(UTC)
+    began = time.monotonic()
     try:
         if error := draw.error or bench.too_long.get(draw.prompt):
             raise TooLong(error)
@@ -88,7 +90,7 @@ async def _trajectory(bench: Workbench, draw: Draw) -> Row:
     except Away:
         raise
     except EngineError as error:
-        seconds = (datetime.now(UTC) - started).total_seconds()
+        seconds = time.monotonic() - began
         nothing = Completion(None, None, "error", 0, 0, 0, 0, "", started, seconds, error.attempts)
         return trajectory_row(model, draw, nothing, f"{type(error).__name__}: {error}", generation)
     return trajectory_row(model, draw, completion, None, generation)

@@ -97,6 +97,19 @@ def test_a_run_that_is_told_to_end_is_marked_as_interrupted(campaign_file: Write
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_of_several_campaigns_none_is_begun_after_an_interruption(campaign_file: Write, simulate: Simulate) -> None:
+    with simulate(slots=4, first_token_seconds=0.1) as server:
+        each = [{"name": "several-first"}, {"name": "several-second", "sampler": {"model": "sim", "top_p": 0.5}}]
+        file = campaign(campaign_file, server.url, "several", each=each)
+        process = start(file, PREFECT_API_URL=PREFECT_API_URL.value())
+        wait_for(lambda: server.seen["finished"] >= 12, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+    assert flow_runs("several-first")
+    assert not flow_runs("several-second")
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_a_store_that_is_slow_does_not_keep_a_run_beyond_its_grace(campaign_file: Write, simulate: Simulate) -> None:
     with simulate(slots=4, first_token_seconds=0.05) as server:
         file = campaign(campaign_file, server.url, "slow-store", grace_seconds=5)
@@ -108,7 +121,7 @@ def test_a_store_that_is_slow_does_not_keep_a_run_beyond_its_grace(campaign_file
         assert time.monotonic() - began < 5.5
     assert process.stderr
     assert process.stderr.read() == (
-        "pacore: interrupted, and not all was stored in time; run the campaign again to go on\n"
+        "pacore: interrupted; not all was stored in time; run the campaign again to go on\n"
     )
     (run,) = flow_runs("slow-store")
     assert run.state
