@@ -86,8 +86,8 @@ class Rounds:
 
 
 def _preference(row: Row) -> tuple[int, int, datetime, list[str]]:
-    """The row that misses fewest, of those the newest generation, of those the one that was committed first."""
-    return row["missing"], -row["generation"], row["committed"] or LONG_AGO, row["trajectories"]
+    """The newest generation, of it the row that misses fewest, of those the one that was committed first."""
+    return -row["generation"], row["missing"], row["committed"] or LONG_AGO, row["trajectories"]
 
 
 def round_id(row: Row) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from infra.table import Row
@@ -25,6 +27,7 @@ from tests.simulator import Fault, Simulator
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 Write = Callable[..., Path]
+README = Path(__file__).parents[2] / "README.md"
 POOL, LOW, THREE = 2 * 4, 2 * 1, 2 * (2 + 1)
 """Trajectories of two problems: the pool's, those of `low` beyond it, those of [3, 2]."""
 
@@ -72,6 +75,19 @@ def test_what_is_done_again_counts_and_the_old_rows_stay_readable(
     assert [(line["ungraded"], line["failed"]) for line in lines] == [(0, 0)] * 4
     assert {line["method"]: line["ttc_tokens"] for line in lines}["low"] == 32 * 5
     assert pacore("run", file).code == 0
+
+
+def test_the_readmes_query_counts_each_trajectory_once_after_a_rerun(
+    campaign_file: Write, pacore: Pacore, simulate: Simulate
+) -> None:
+    with simulate(median_tokens=64) as server:
+        assert pacore("run", campaign_file(engine=engine(server))).code == 0
+    with simulate(median_tokens=32) as server:
+        file = campaign_file(engine=engine(server))
+        assert pacore("rerun", file, "--all").code == 0
+    (query,) = re.findall(r"```sql\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    rows = duckdb.sql(query.replace("'store/", f"'{file.parent}/store/")).fetchall()
+    assert [row[:4] for row in rows] == [("low", 1, POOL, POOL * 32), ("low", 2, LOW, LOW * 32)]
 
 
 def test_what_did_not_change_repeats_and_later_rounds_on_the_same_messages_are_not_generated_again(
