@@ -7,12 +7,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from infra.engines import ENGINES, EngineSettings
 from infra.sampler import Sampler
 from tasks.benchmarks.card import Card, Fields, cards
 from tasks.benchmarks.split import Split
+from tasks.graders import BUILT_IN
+from tasks.graders.judge import JudgeSettings
 from tasks.method import Method, parse_method
 from tasks.price import Price
 from tasks.quote import quoted
@@ -54,7 +66,7 @@ class BenchmarkSource(BaseModel):
     instruction: str | None = Field(
         None, description="appended to the question after a blank line, e.g. how to state the answer"
     )
-    limit: int | None = Field(None, ge=1, description="only the first so many problems")
+    limit: int | None = Field(None, ge=1, le=100_000, description="only the first so many problems")
     split: Split = Field("test", description="of a built-in benchmark: train, validation or test")
     seed: int = Field(0, description="of what a benchmark leaves open, such as the order of choices")
 
@@ -99,6 +111,12 @@ class Overflow(BaseModel):
     )
 
 
+GraderChoice = Annotated[
+    Annotated[str, Tag("name")] | Annotated[JudgeSettings, Tag("judge")],
+    Discriminator(lambda given: "judge" if isinstance(given, dict | JudgeSettings) else "name"),
+]
+
+
 class Campaign(BaseModel):
     """One campaign. Relative paths in the file are relative to the file."""
 
@@ -106,7 +124,7 @@ class Campaign(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="letters, digits, '.', '_', '-'")
     benchmark: Annotated[BenchmarkSource, BeforeValidator(_source)]
-    grader: str = Field(description="exact, math, game24, countdown, or module:function")
+    grader: GraderChoice = Field(description=f"{', '.join(BUILT_IN)}, module:function, or {{kind: judge, …}}")
     sampler: Sampler
     engine: EngineSettings
     pool: int = Field(
@@ -126,6 +144,11 @@ class Campaign(BaseModel):
     commit_seconds: float = Field(5.0, gt=0, description="finished trajectories wait at most so long to be stored")
     grace_seconds: float = Field(10.0, ge=1, description="from SIGTERM, SIGINT or SIGUSR1 to the end of the process")
 
+    @property
+    def grader_name(self) -> str:
+        """What its verdicts are known by in the store."""
+        return self.grader if isinstance(self.grader, str) else self.grader.name
+
     @field_validator("store")
     @classmethod
     def _store_without_key(cls, store: str) -> str:
@@ -138,7 +161,17 @@ class Campaign(BaseModel):
         source = _source(given.get("benchmark")) if isinstance(given, dict) else None
         name = (source.get("name") or source.get("path")) if isinstance(source, dict) else None
         card = cards().get(name) if isinstance(name, str) else None
-        return {"runs": card.runs, "grader": card.grader, **given} if card else given
+        if card is None:
+            return given
+        grader = given.get("grader") or card.grader
+        if grader == "judge":
+            raise ValueError(
+                f"grader: {card.name} is graded by a model of your choice; give grader: "
+                "{kind: judge, engine: {urls: […]}, sampler: {model: …}}"
+            )
+        if isinstance(grader, dict) and card.judge_prompt:
+            grader = {"prompt": card.judge_prompt, **grader}
+        return {"runs": card.runs, **given, "grader": grader}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -198,7 +231,7 @@ def read_mapping(file: Path, wanted: str) -> dict[str, Any]:
         raise CampaignError(f"{file}: {error.strerror or error}; give the path of a campaign file") from error
     except RecursionError as error:
         raise CampaignError(f"{file}: nested too deep; {wanted}") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, KeyError) as error:  # !!timestamp and !!bool raise all
         raise CampaignError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):
         raise CampaignError(f"{file}: {wanted}")
@@ -221,6 +254,8 @@ def _check_values(file: Path, given: dict[str, Any]) -> None:
             values += [(part, depth + 1) for part in value]
         elif isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise CampaignError(f"{file}: {quoted(value)} is no Unicode text; correct its \\u escapes")
+        elif not isinstance(value, str | int | float | None):
+            raise CampaignError(f"{file}: {quoted(value)} is no plain value; write text, numbers, lists and mappings")
 
 
 def _each(file: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -257,8 +292,15 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
             "benchmark": benchmark,
             "store": absolute(campaign.store, folder),
             "template": campaign.template and absolute(campaign.template, folder),
+            "grader": _with_absolute_prompt(campaign.grader, folder),
         }
     )
+
+
+def _with_absolute_prompt(grader: str | JudgeSettings, folder: Path) -> str | JudgeSettings:
+    if isinstance(grader, str) or not ("." in grader.prompt or "/" in grader.prompt):
+        return grader
+    return grader.model_copy(update={"prompt": absolute(grader.prompt, folder)})
 
 
 def absolute(path: str, folder: Path) -> str:
@@ -267,13 +309,15 @@ def absolute(path: str, folder: Path) -> str:
 
 
 def explain(error: ValidationError, file: type[BaseModel]) -> str:
-    """What is wrong with the keys of a file, on one line."""
-    text = "; ".join(_explain_one(dict(problem), file) for problem in error.errors())
+    """What is wrong with the keys of a file, on one line: the first mistakes, and how many more there are."""
+    told = [_explain_one(dict(problem), file) for problem in error.errors()[:TOLD]]
+    more = [f"and {error.error_count() - TOLD} more"] if error.error_count() > TOLD else []
+    text = "; ".join(told + more)
     return re.sub(r"(?<=//)[^/@\s'\"]+@", "***@", text)  # a key in a URL
 
 
 def _explain_one(problem: dict[str, Any], file: type[BaseModel]) -> str:
-    where = ".".join(str(part)[:100] for part in problem["loc"] if part not in ENGINES)
+    where = ".".join(str(part)[:100] for part in _keys(problem["loc"]))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{where} is missing{_meaning(problem['loc'], file)}"
@@ -290,6 +334,14 @@ def _explain_one(problem: dict[str, Any], file: type[BaseModel]) -> str:
     )
 
 
+def _keys(location: tuple[int | str, ...]) -> list[int | str]:
+    """A location without the names of alternatives that pydantic puts into it."""
+    tags = {*ENGINES, "judge"}
+    return [
+        part for place, part in enumerate(location) if part not in tags and location[place - 1 : place] != ("grader",)
+    ]
+
+
 def _meaning(location: tuple[int | str, ...], file: type[BaseModel]) -> str:
     model = _model_at(location[:-1], file)
     field = model.model_fields.get(str(location[-1])) if model and location else None
@@ -304,10 +356,13 @@ def _fields_at(location: tuple[int | str, ...], file: type[BaseModel]) -> list[s
 def _model_at(location: tuple[int | str, ...], file: type[BaseModel]) -> type[BaseModel] | None:
     model = file
     for part in location:
-        if isinstance(part, int) or part == "engine":
+        if isinstance(part, int) or part in ("engine", "grader"):
             continue
         if part in ENGINES:
             model = ENGINES[part]
+            continue
+        if part == "judge":
+            model = JudgeSettings
             continue
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         models = [one for one in (annotation, *get_args(annotation)) if _is_model(one)]

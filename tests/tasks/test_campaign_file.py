@@ -204,8 +204,10 @@ def unfolding(levels: int) -> str:
         ("name: " + 5_000 * "[" + 5_000 * "]", "nested too deep"),
         ("pool: " + 5_000 * "9", "not YAML"),
         ('"\\uD800": 1', "no Unicode text"),
+        ("name: !!binary /wA=", "no plain value"),
+        ("name: !!timestamp 9999-99-99100", "not YAML"),
     ],
-    ids=["aliases", "brackets", "more brackets", "digits", "half a pair"],
+    ids=["aliases", "brackets", "more brackets", "digits", "half a pair", "bytes", "no time"],
 )
 def test_what_would_unfold_without_end_is_refused_at_once(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "campaign.yaml"
