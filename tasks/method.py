@@ -18,7 +18,7 @@ from tasks.compaction import Compaction
 from tasks.prompt import PromptName
 from tasks.quote import quoted
 
-ReadOut = Literal["last", "vote", "any"]
+ReadOut = Literal["last", "vote", "any", "best"]
 
 
 class Round(BaseModel):
@@ -33,7 +33,7 @@ class Round(BaseModel):
         "own, of the trajectory in the same place",
     )
     compaction: Compaction = Field("conclusion", description="what the next round sees of each trajectory")
-    prompt: PromptName = Field("synthesis", description="what is asked for: synthesis, summary or distill")
+    prompt: PromptName = Field("synthesis", description="what is asked for: synthesis, summary, distill or select")
 
     @model_validator(mode="before")
     @classmethod
@@ -60,7 +60,8 @@ class Method(BaseModel):
 
     `last`: the last round is one trajectory, its message is the answer. `vote`: majority over the last round's answers;
     over one round alone it is Self-Consistency and is estimated by resampling the pool. `any`: right where one of the
-    last round's answers is; over one round alone it is pass@N.
+    last round's answers is; over one round alone it is pass@N. `best`: the last round is one trajectory that selects
+    among the messages of the round before, see `tasks/select.jinja`; the one it names is the answer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +75,13 @@ class Method(BaseModel):
         for before, round in zip((None, *self.rounds), self.rounds, strict=False):
             if round.sees == "own" and (before is None or before.width != round.width):
                 raise ValueError("sees: own needs a round before it that is as wide")
+        return self
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        last = self.rounds[-1]
+        if self.read_out == "best" and (len(self.rounds) < 2 or (last.width, last.prompt) != (1, "select")):
+            raise ValueError("read_out: best needs a last round {width: 1, prompt: select} after others")
         return self
 
     @property
@@ -107,16 +115,18 @@ NAMED: dict[str, Callable[..., dict[str, Any]]] = {
     r"summary@(\d{1,6})": lambda n: {
         "rounds": [{"width": n, "compaction": "full"}, {"width": n, "sees": "own", "prompt": "summary"}, 1]
     },
+    r"best@(\d{1,6})": lambda n: {"rounds": [n, {"width": 1, "prompt": "select"}], "read_out": "best"},
     r"pdr@(\d{1,6}),(\d{1,6})": lambda n, t: {"rounds": [n, {"width": 1, "prompt": "distill"}] * t + [1]},
 }
 """Neighbours, as rounds. sc: Self-Consistency, arXiv 2203.11171. pass: Chen et al., arXiv 2107.03374. sequential:
 Self-Refine, arXiv 2303.17651. full: PaCoRe without compaction, its Figure 4. rsa: Recursive Self-Aggregation, arXiv
 2509.26626. summary: compaction by the model itself, each trajectory's summary a trajectory of its own. pdr:
-Parallel-Distill-Refine, arXiv 2510.01123, T times N drafts and one workspace distilled from them, then the answer."""
+Parallel-Distill-Refine, arXiv 2510.01123, T times N drafts and one workspace distilled from them, then the answer.
+best: best-of-N (arXiv 2110.14168) with the model for its judge, as in Universal Self-Consistency, arXiv 2311.17311."""
 
 FORMS = (
-    "low, medium, high, rsa, sc@N, pass@N, sequential@N, full@N, summary@N, rsa@N,m,T, pdr@N,T, "
-    "a list such as [16, 4], or {name, rounds}"
+    "low, medium, high, rsa, sc@N, pass@N, sequential@N, full@N, summary@N, best@N, rsa@N,m,T, "
+    "pdr@N,T, a list such as [16, 4], or {name, rounds}"
 )
 
 

@@ -11,8 +11,9 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from infra.engine import Chat
 
-PromptName = Literal["synthesis", "summary", "distill"]
-"""What a round asks for: a solution from messages (P), a summary of one trajectory, or a workspace out of many."""
+PromptName = Literal["synthesis", "summary", "distill", "select"]
+"""What a round asks for: a solution from messages (P), a summary of one trajectory, a workspace out of many, or the
+number of the best message."""
 
 PAPER_TEMPLATE = Path(__file__).with_name("synthesis.jinja")
 ORDER_SEED = 42

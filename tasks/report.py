@@ -1,5 +1,6 @@
 """The table of a campaign: accuracy and test-time compute by method (Section 3.2, Tables 1 and 2)."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -7,22 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.books import Books
+from tasks.columns import columns_of
 from tasks.method import Method, ReadOut, parse_method
 from tasks.price import cost_of_a_token
 from tasks.problem import Problem
-from tasks.statistics import bootstrap_interval, pass_at_k
+from tasks.statistics import grouped_interval, grouped_mean, pass_at_k
 from tasks.vote import sc_accuracy, vote
 
 RESAMPLES = 64
+SELECTED = re.compile(r"\bbest\W{1,10}(?:response\W{1,4})?([0-9]{1,6})\b", re.IGNORECASE)
+
+Read = Callable[[Books, Problem, list[str]], str | None]
+"""What came of a run: the outcome that its last round's trajectories give."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One method's line. Accuracy and interval are fractions, None where nothing was graded; tokens are a problem's.
 
-    `accuracy`: mean over problems of the mean over runs. `ci95`: bootstrap over problems. `ttc_tokens`: completion
-    tokens of all trajectories of all rounds that one run used, pooled ones included: its mean, and its median and 95th
-    percentile over problems and runs. `spent_tokens`: those really generated for all its runs together, each trajectory
+    `accuracy`: mean over problems of the mean over runs; where problems are scored in groups, the mean over groups.
+    `ci95`: bootstrap over problems. `ttc_tokens`: completion tokens of all trajectories of all rounds that one run used,
+    pooled ones included: its mean, and its median and 95th percentile over problems and runs. `spent_tokens`: those really generated for all its runs together, each trajectory
     once. `cost`: of those, all problems together, in GPU-hours or money; None without a price. `ungraded`, `failed`:
     answers that could not be graded, or are not there; they do not enter the accuracy.
     """
@@ -89,14 +95,18 @@ def _accuracies(tallies: list[_Tally]) -> NDArray[np.float64]:
 
 
 def _tallies(books: Books, method: Method) -> list[_Tally]:
-    tally = _from_pool if method.resamples_pool else _from_runs
-    return [tally(books, method, problem) for problem in books.plan.problems]
+    if method.resamples_pool:
+        return [_from_pool(books, method, problem) for problem in books.plan.problems]
+    read_out = _best(books, method) if method.read_out == "best" else READ_OUTS[method.read_out]
+    return [_from_runs(books, method, problem, read_out) for problem in books.plan.problems]
 
 
 def _result(books: Books, method: Method, token_cost: float | None) -> Result:
     tallies = _tallies(books, method)
     of_problems = _accuracies(tallies)
-    scores = of_problems[~np.isnan(of_problems)]
+    known = ~np.isnan(of_problems)
+    scores = of_problems[known]
+    groups = [problem.group for problem, is_known in zip(books.plan.problems, known, strict=True) if is_known]
     ttc = np.concatenate([tally.ttc for tally in tallies]) if any(tally.ttc for tally in tallies) else np.zeros(1)
     problems = len(tallies)
     spent = sum(books.tokens[id] for tally in tallies for id in tally.used)
@@ -104,8 +114,8 @@ def _result(books: Books, method: Method, token_cost: float | None) -> Result:
         method=method.name,
         problems=problems,
         runs=books.plan.campaign.runs if not method.resamples_pool else RESAMPLES if method.read_out == "vote" else 1,
-        accuracy=float(scores.mean()) if scores.size else None,
-        ci95=bootstrap_interval(scores) if scores.size else None,
+        accuracy=grouped_mean(scores, groups) if scores.size else None,
+        ci95=grouped_interval(scores, groups) if scores.size else None,
         ttc_tokens=float(np.mean([np.mean(tally.ttc) if tally.ttc else 0.0 for tally in tallies])),
         ttc_p50=float(np.percentile(ttc, 50)),
         ttc_p95=float(np.percentile(ttc, 95)),
@@ -136,10 +146,9 @@ def _from_pool(books: Books, method: Method, problem: Problem) -> _Tally:
     return tally
 
 
-def _from_runs(books: Books, method: Method, problem: Problem) -> _Tally:
+def _from_runs(books: Books, method: Method, problem: Problem, read_out: Read) -> _Tally:
     """The method's own runs, read out from their last rounds."""
     tally = _Tally()
-    read_out = READ_OUTS[method.read_out]
     for run in range(books.plan.campaign.runs):
         rounds = books.rounds(method, problem, run)
         ids = [id for row in rounds for id in row["trajectories"]]
@@ -177,7 +186,31 @@ def _any(books: Books, problem: Problem, ids: list[str]) -> str | None:
     return "correct" if "correct" in outcomes else "wrong" if outcomes == {"wrong"} else "ungraded"
 
 
-READ_OUTS: dict[ReadOut, Callable[[Books, Problem, list[str]], str | None]] = {
+def _best(books: Books, method: Method) -> Read:
+    """The outcome of the message that the last trajectory names by its number; ungraded where it names none."""
+    runs = range(books.plan.campaign.runs)
+    rounds = [books.rounds(method, problem, run) for problem in books.plan.problems for run in runs]
+    lasts = [row["trajectories"][-1] for rows in rounds if len(rows) == len(method.rounds) for row in rows[-1:]]
+    chosen = {
+        id: selected(row["message"] or "", row["references"])
+        for id, row in columns_of(books, ["message", "references"], lasts).items()
+    }
+
+    def read(books: Books, problem: Problem, ids: list[str]) -> str | None:
+        best = chosen.get(ids[-1])
+        return books.outcome(best, problem) if best else "ungraded"
+
+    return read
+
+
+def selected(message: str, references: list[str]) -> str | None:
+    """Which reference a message names as the best, by its last `Best: n`; None where it names none that is there."""
+    named = SELECTED.findall(message)
+    number = int(named[-1]) if named else 0
+    return references[number - 1] if 1 <= number <= len(references) else None
+
+
+READ_OUTS: dict[ReadOut, Read] = {
     "last": _last,
     "vote": _vote,
     "any": _any,

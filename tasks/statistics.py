@@ -1,5 +1,6 @@
 """Statistics of an evaluation: pass@k, the confidence interval of an accuracy, two methods compared in pairs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -50,19 +51,46 @@ def bootstrap_interval(
     Raises:
         ValueError: there is no problem, or a value is not a number.
     """
+    return _percentiles(_resampled_means(per_problem, resamples, seed), level)
+
+
+def grouped_interval(
+    per_problem: NDArray[np.float64], groups: Sequence[str], level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """The same of a mean over groups of the mean over each one's problems, which are resampled group by group."""
+    places = {group: [place for place, of in enumerate(groups) if of == group] for group in dict.fromkeys(groups)}
+    means = [
+        _resampled_means(per_problem[of_group], resamples, [seed, number])
+        for number, of_group in enumerate(places.values())
+    ]
+    return _percentiles(np.mean(means, axis=0), level)
+
+
+def grouped_mean(per_problem: NDArray[np.float64], groups: Sequence[str]) -> float:
+    """Mean over groups of the mean over each one's problems; of one group the plain mean."""
+    labels = np.array(groups)
+    return float(np.mean([per_problem[labels == group].mean() for group in dict.fromkeys(groups)]))
+
+
+def _percentiles(means: NDArray[np.float64], level: float) -> tuple[float, float]:
+    lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(lower), float(upper)
+
+
+def _resampled_means(
+    per_problem: NDArray[np.float64], resamples: int, seed: int | Sequence[int]
+) -> NDArray[np.float64]:
     values = np.asarray(per_problem, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or np.isnan(values).any():
         raise ValueError("the bootstrap needs one number for each problem, and at least one problem")
     generator = np.random.default_rng(seed)
     rows = max(1, _CELLS // values.size)
-    means = np.concatenate(
+    return np.concatenate(
         [
             values[generator.integers(values.size, size=(min(rows, resamples - done), values.size))].mean(axis=1)
             for done in range(0, resamples, rows)
         ]
     )
-    lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(lower), float(upper)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from tasks.method import Method
 
-COORDINATED, VOTE, SEQUENTIAL, WHOLE, SUBSETS, SUMMARIES, DISTILLED = (
+COORDINATED, VOTE, SEQUENTIAL, WHOLE, SUBSETS, SUMMARIES, DISTILLED, BEST = (
     "coordinated rounds",
     "vote (sc@N)",
     "sequential",
@@ -10,6 +10,7 @@ COORDINATED, VOTE, SEQUENTIAL, WHOLE, SUBSETS, SUMMARIES, DISTILLED = (
     "random subsets (RSA)",
     "summaries",
     "distilled (PDR)",
+    "best of N, by the model",
 )
 
 
@@ -19,6 +20,8 @@ def family(method: Method) -> str | None:
         return None
     if method.resamples_pool:
         return VOTE
+    if method.read_out == "best":
+        return BEST
     if "summary" in method.other_prompts:
         return SUMMARIES
     if "distill" in method.other_prompts:

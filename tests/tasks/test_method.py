@@ -82,6 +82,12 @@ def test_pdr_distills_one_workspace_out_of_each_round_of_drafts() -> None:
     ]
 
 
+def test_best_of_n_ends_on_a_trajectory_that_selects() -> None:
+    method = parse_method("best@8")
+    assert [(round.width, round.prompt) for round in method.rounds] == [(8, "synthesis"), (1, "select")]
+    assert (method.read_out, method.resamples_pool) == ("best", False)
+
+
 def test_what_a_round_asks_for_is_part_of_a_method_only_where_it_is_no_synthesis() -> None:
     assert all("prompt" not in round for round in parse_method("high").model_dump()["rounds"])
     assert parse_method("pdr@8,1").model_dump()["rounds"][1]["prompt"] == "distill"
@@ -124,7 +130,8 @@ def test_what_is_no_method_is_refused_with_the_known_forms(given: Any) -> None:
         ),
         ({"name": "own", "rounds": [{"width": 2, "sees": "own"}]}, "sees: own needs a round before it that is as wide"),
         ({"name": "own", "rounds": [{"width": 4, "prompt": "poem"}]}, "'poem' given"),
-        ({"name": "own", "rounds": [4], "read_out": "best"}, "'best' given"),
+        ({"name": "own", "rounds": [4], "read_out": "finest"}, "'finest' given"),
+        ({"name": "own", "rounds": [4, 1], "read_out": "best"}, "best needs a last round"),
         ({"name": "two words", "rounds": [4]}, "'two words' given"),
     ],
 )

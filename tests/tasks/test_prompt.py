@@ -144,7 +144,7 @@ def test_empty_messages_are_left_out_and_no_other(messages: list[str]) -> None:
     assert sorted(ordered) == [(n, message) for n, message in enumerate(messages) if message.strip()]
 
 
-@pytest.mark.parametrize("prompt", ["summary", "distill"])
+@pytest.mark.parametrize("prompt", ["summary", "distill", "select"])
 def test_what_asks_for_a_summary_or_a_workspace_holds_problem_and_messages_and_nothing_of_them_is_template(
     prompt: Any,
 ) -> None:

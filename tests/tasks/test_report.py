@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.report import Line
+from tasks.report import Line, selected
 from tasks.status import status
 from tests.tasks.ledger import POOL, PRODUCT, SUM, Ledger, Made, with_pool
 
@@ -20,6 +20,17 @@ def test_pass_at_1_is_the_mean_over_problems_of_the_mean_over_the_pool(ledger: C
     assert line.ttc_tokens == pytest.approx((25 + 100) / 2)
     assert line.spent_tokens == pytest.approx((100 + 400) / 2)
     assert (line.problems, line.runs, line.ungraded, line.failed) == (2, 1, 0, 0)
+
+
+def test_groups_that_are_scored_apart_weigh_alike(ledger: Callable[..., Ledger]) -> None:
+    problems = [{"id": str(n), "problem": str(n), "answer": "2"} for n in range(3)]
+    here = ledger(problems=problems)
+    for problem, group in zip(here.plan.problems, "aab", strict=True):
+        object.__setattr__(problem, "group", group)
+    for problem, outcomes in enumerate([["correct"] * 4, ["correct"] * 4, ["wrong"] * 4]):
+        here.pool(problem, [(outcome, "2", 10) for outcome in outcomes])
+    line = here.lines()["pass@1"]
+    assert (line.accuracy, line.ci95) == (0.5, (0.5, 0.5))
 
 
 def test_pass_at_the_pool_asks_whether_any_draw_is_right(ledger: Callable[..., Ledger]) -> None:
@@ -148,6 +159,36 @@ def test_a_run_that_did_not_reach_its_end_is_failed_and_does_not_enter_the_accur
 def test_a_problem_without_any_finished_run_does_not_enter_the_accuracy(ledger: Callable[..., Ledger]) -> None:
     line = of_low(ledger, {SUM: [("correct", "2", 1), ("correct", "2", 1)]})
     assert (line.accuracy, line.problems, line.failed) == (1.0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        ("Best: 2", 1),
+        ("Response 1 errs.\n**Best: Response 2**", 1),
+        ("best: 1. No:\nBEST:  3.", 2),
+        ("Best: 4", None),
+        ("Best: 0", None),
+        ("Best: ²", None),
+        ("The best is the second.", None),
+        ("", None),
+    ],
+)
+def test_the_best_message_is_named_by_its_number_in_the_prompt(message: str, place: int | None) -> None:
+    references = ["a", "b", "c"]
+    assert selected(message, references) == (None if place is None else references[place])
+
+
+def test_best_of_n_is_right_where_the_message_that_was_named_is(ledger: Callable[..., Ledger]) -> None:
+    here, pool = with_pool(ledger(methods=["best@4"], runs=2))
+    named = {SUM: ["Best: 1", "Best: 3"], PRODUCT: ["Best: 1", "none"]}
+    for problem, messages in named.items():
+        for run, message in enumerate(messages):
+            here.round("best@4", problem, run, 1, pool[problem])
+            here.later("best@4", problem, run, 2, [("wrong", message, 7)], list(reversed(pool[problem])))
+    line = here.lines()["best@4"]
+    assert (line.accuracy, line.ungraded, line.failed) == ((1 / 2 + 0) / 2, 1, 0)
+    assert line.ttc_tokens == pytest.approx((107 + 407) / 2)
 
 
 def test_under_a_quorum_a_run_costs_and_counts_what_was_there(ledger: Callable[..., Ledger]) -> None:

@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from tasks.statistics import bootstrap_interval, paired, pass_at_k
+from tasks.statistics import bootstrap_interval, grouped_interval, grouped_mean, paired, pass_at_k
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(5, 2, 1), (5, 2, 3), (6, 1, 5), (6, 3, 2), (4, 0, 2), (4, 4, 1), (4, 3, 2)])
@@ -128,3 +128,22 @@ def test_under_no_difference_p_is_uniform() -> None:
     generator = np.random.default_rng(3)
     ps = [c.p for _ in range(400) if (c := paired(generator.normal(size=10), generator.normal(size=10), 1024))]
     assert np.mean([p <= 0.05 for p in ps]) == pytest.approx(0.05, abs=0.03)
+
+
+def test_groups_weigh_alike_however_many_problems_they_have() -> None:
+    values, groups = np.array([1.0, 1.0, 1.0, 0.0]), ["a", "a", "a", "b"]
+    assert grouped_mean(values, groups) == 0.5
+    assert grouped_mean(values, [""] * 4) == 0.75
+
+
+def test_the_interval_over_groups_is_that_of_problems_resampled_group_by_group() -> None:
+    of_group = {"a": [1, 0, 1, 1, 0, 1], "b": [0, 0, 1]}
+    chooser = Random(1)
+    means = []
+    for _ in range(20_000):
+        scores = [[chooser.choice(values) for _ in values] for values in of_group.values()]
+        means.append(sum(sum(drawn) / len(drawn) for drawn in scores) / 2)
+    means.sort()
+    values = np.array([float(value) for values in of_group.values() for value in values])
+    groups = [group for group, values in of_group.items() for _ in values]
+    assert grouped_interval(values, groups) == pytest.approx((means[500], means[19_500]), abs=0.03)
