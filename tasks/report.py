@@ -27,10 +27,11 @@ class Line:
     """One method's line. Accuracy and interval are fractions, None where nothing was graded; tokens are a problem's.
 
     `accuracy`: mean over problems of the mean over runs; where problems are scored in groups, the mean over groups.
-    `ci95`: bootstrap over problems. `ttc_tokens`: completion tokens of all trajectories of all rounds that one run used,
-    pooled ones included: its mean, and its median and 95th percentile over problems and runs. `spent_tokens`: those really generated for all its runs together, each trajectory
-    once. `cost`: of those, all problems together, in GPU-hours or money; None without a price. `ungraded`, `failed`:
-    answers that could not be graded, or are not there; they do not enter the accuracy.
+    `ci95`: bootstrap over problems. `ttc_tokens`: completion tokens of all trajectories of all rounds that one run
+    used, pooled ones included: its mean, and its median and 95th percentile over problems and runs. `spent_tokens`:
+    those really generated for all its runs together, each trajectory once. `cost`: of those, all problems together, in
+    GPU-hours or money; None without a price. `ungraded`, `failed`: answers that could not be graded, or are not there;
+    they do not enter the accuracy.
     """
 
     method: str
