@@ -202,11 +202,11 @@ def show_doctor(file: str, *, json: Json = False) -> int:
     file
         the campaign file
     """
-    campaign = make_plan(load_campaign(file)).campaign
+    campaigns = [plan.campaign for plan in _plans(file)]
 
     async def look() -> list[Finding]:
         found = []
-        async for finding in examine(campaign):
+        async for finding in examine(campaigns):
             found.append(finding)
             if not json:
                 out.print(f"{finding.state:4}  {finding.what}: {finding.said}", soft_wrap=True, markup=False)

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -38,17 +38,20 @@ class Finding:
     said: str
 
 
-async def examine(campaign: Campaign) -> AsyncIterator[Finding]:
-    """Look at all that a campaign needs, one after the other. Nothing is left in the store."""
-    if isinstance(campaign.engine, OpenAISettings):
-        for url in campaign.engine.urls:
-            yield await _engine(campaign, f"engine {url}", [url])
-            if finding := await _clock(f"clock of {url}", f"{url}/models"):
-                yield finding
-    else:
-        yield await _engine(campaign, "engine local", [])
-    for finding in await asyncio.to_thread(_store, campaign.store):
-        yield finding
+async def examine(campaigns: Sequence[Campaign]) -> AsyncIterator[Finding]:
+    """Look at all that campaigns need, one after the other, each once. Nothing is left in the store."""
+    engines = {f"{one.engine.model_dump_json()} {one.sampler.model_dump_json()}": one for one in campaigns}
+    for campaign in engines.values():
+        if isinstance(campaign.engine, OpenAISettings):
+            for url in campaign.engine.urls:
+                yield await _engine(campaign, f"engine {url}", [url])
+                if finding := await _clock(f"clock of {url}", f"{url}/models"):
+                    yield finding
+        else:
+            yield await _engine(campaign, "engine local", [])
+    for store in dict.fromkeys(campaign.store for campaign in campaigns):
+        for finding in await asyncio.to_thread(_store, store):
+            yield finding
     yield await _prefect()
 
 

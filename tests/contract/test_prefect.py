@@ -91,10 +91,11 @@ class Prefect:
             )
             assert done.returncode == 0, done.stdout + done.stderr
 
-    def run(self, deployment: str, parameters: dict[str, Any]) -> str:
+    def run(self, deployment: str, parameters: dict[str, Any], **environment: str) -> str:
         """Schedule a run of a deployment; return its id."""
         found = self.get(f"deployments/name/{deployment}/{deployment}")
-        run = self.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        asked = {"parameters": parameters, "job_variables": {"env": environment}}
+        run = self.post(f"deployments/{found['id']}/create_flow_run", asked)
         return str(run["id"])
 
     def state(self, run: str) -> str:
@@ -234,6 +235,22 @@ async def test_a_run_that_is_cancelled_is_not_started_again(
     await asyncio.sleep(5)
     assert prefect.state(run) == "Cancelled"
     assert simulator.seen["finished"] - len(stored(given)) <= 4
+
+
+async def test_the_engines_key_comes_from_a_block(prefect: Prefect, simulator: Simulator, campaign_file: Write) -> None:
+    simulator.api_key = "planted-block-key"
+    save = "from prefect.blocks.system import Secret; Secret(value='planted-block-key').save('engine-key')"
+    subprocess.run([sys.executable, "-c", save], env=prefect.environment, check=True)  # noqa: ASYNC221
+    given = parameters(campaign_file, simulator)
+    run = prefect.run("campaign", given, PACORE_API_KEY="{{ prefect.blocks.secret.engine-key }}")
+    await until(lambda: prefect.state(run) in ("Completed", "Failed"))
+    assert prefect.state(run) == "Completed"
+    assert "planted-block-key" not in str(prefect.get(f"flow_runs/{run}"))
+    assert [file for file in files_below(prefect.folder) if b"planted-block-key" in file.read_bytes()] == []
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 async def test_a_run_whose_machine_is_gone_is_noticed_by_its_silence_and_starts_again_elsewhere(

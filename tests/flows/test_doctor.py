@@ -56,6 +56,22 @@ def test_where_all_is_well_every_line_is_ok_and_nothing_is_left_behind(
     assert not (tmp_path / "store").exists()
 
 
+def test_what_several_campaigns_share_is_looked_at_once(
+    campaign_file: Write, pacore: Pacore, simulate: Simulate
+) -> None:
+    with simulate() as server:
+        file = campaign_file(engine=engine(server.url), each=[{"name": "one"}, {"name": "two", "runs": 2}])
+        ended = pacore("doctor", file, "--json")
+    assert ended.code == 0
+    assert [found["what"].split()[0] for found in json.loads(ended.out)] == [
+        "engine",
+        "clock",
+        "store",
+        "disk",
+        "prefect",
+    ]
+
+
 def test_the_shipped_model_needs_no_server(campaign_file: Write, pacore: Pacore) -> None:
     state, said = findings(pacore, campaign_file(engine={"kind": "local"}))["engine local"]
     assert (state, "window 4,096" in said) == ("ok", True)
