@@ -140,7 +140,7 @@ async def _answer(
 ) -> Verdict:
     async with places:
         completion = await engine.complete(chat, plan.campaign.sampler, seed_of(id))
-    return load_grader(plan.campaign.grader)(problem.ground_truth, conclusion(completion.content))
+    return load_grader(plan.campaign.grader_name)(problem.ground_truth, conclusion(completion.content))
 
 
 def _messages(books: Books) -> dict[str, str]:

@@ -476,6 +476,7 @@ def request_body(chat: Chat, sampler: Sampler, seed: int) -> dict[str, Any]:
         "min_p": sampler.min_p,
         "stop": list(sampler.stop) or None,
         "chat_template_kwargs": sampler.chat_template or None,
+        "response_format": sampler.answer_schema and _format(sampler.answer_schema),
     }
     return {
         "model": sampler.model,
@@ -488,3 +489,7 @@ def request_body(chat: Chat, sampler: Sampler, seed: int) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
         **{name: value for name, value in options.items() if value is not None},
     }
+
+
+def _format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}

@@ -24,3 +24,4 @@ class Sampler(BaseModel):
     )
     stop: tuple[str, ...] = Field((), description="strings that end a generation")
     chat_template: dict[str, Any] = Field({}, description="options of the model's chat template, e.g. enable_thinking")
+    answer_schema: dict[str, Any] | None = Field(None, description="JSON schema that the server holds the answer to")

@@ -92,7 +92,7 @@ class Books:
     def _read_verdicts(self) -> dict[tuple[str, str], tuple[str, str | None]]:
         table = verdicts_table(self.plan.campaign.store)
         columns = ["id", "generation", "truth", "outcome", "answer"]
-        of_grader = pc.field("grader") == self.plan.campaign.grader
+        of_grader = pc.field("grader") == self.plan.campaign.grader_name
         rows = table.read(self.plan.partition, columns, self._of_problems() & of_grader)
         every = zip(*(rows[name].to_pylist() for name in columns), strict=True)
         return {

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from infra.table import Row
 from tasks.draw import pool_draw
+from tasks.graders import Verdict
+from tasks.graders.judge import Judge
 from tasks.problem import Problem
 from tasks.workbench import Workbench
 
@@ -35,18 +37,39 @@ def owed_verdicts(bench: Workbench, problem: Problem) -> list[str]:
 async def _verdicts(bench: Workbench, problem: Problem) -> list[Row]:
     ids = owed_verdicts(bench, problem)
     messages = await bench.trajectories.messages(ids, "conclusion")
-    verdicts = await asyncio.to_thread(bench.graders.grade, [(problem.ground_truth, messages[id]) for id in ids])
+    graders = bench.graders
+    if isinstance(graders, Judge):
+        verdicts = await _judged(bench, graders, problem, messages)
+    else:
+        pairs = [(problem.ground_truth, messages[id]) for id in ids]
+        verdicts = dict(zip(ids, await asyncio.to_thread(graders.grade, pairs), strict=True))
     return [
         {
-            "id": id,
-            "problem": problem.fingerprint,
-            "grader": bench.campaign.grader,
-            "truth": problem.truth,
+            **_key(bench, problem, id),
             "undecided": verdict.outcome == "ungraded",
             "outcome": verdict.outcome,
             "answer": verdict.answer,
             "reason": verdict.reason,
-            "generation": bench.trajectories.generation(id),
         }
-        for id, verdict in zip(ids, verdicts, strict=True)
+        for id, verdict in verdicts.items()
     ]
+
+
+async def _judged(bench: Workbench, judge: Judge, problem: Problem, messages: dict[str, str]) -> dict[str, Verdict]:
+    """Verdicts by id; the votes behind them are stored first."""
+    judged = await asyncio.gather(*(judge.grade(problem, id, message) for id, message in messages.items()))
+    by_id = dict(zip(messages, judged, strict=True))
+    votes = [_key(bench, problem, id) | vote.row() for id, (_, of_id) in by_id.items() for vote in of_id]
+    if votes:
+        await asyncio.to_thread(bench.judgements.commit, bench.plan.partition, votes)
+    return {id: verdict for id, (verdict, _) in by_id.items()}
+
+
+def _key(bench: Workbench, problem: Problem, id: str) -> Row:
+    return {
+        "id": id,
+        "problem": problem.fingerprint,
+        "grader": bench.campaign.grader_name,
+        "truth": problem.truth,
+        "generation": bench.trajectories.generation(id),
+    }

@@ -11,6 +11,7 @@ from tasks.benchmark import load_benchmark
 from tasks.campaign_file import Campaign, CampaignError, Overflow, parse_methods
 from tasks.fingerprint import fingerprint, sampler_fingerprint
 from tasks.graders import load_grader
+from tasks.graders.judge import read_prompt
 from tasks.method import Method, parse_method
 from tasks.problem import Problem
 from tasks.prompt import PAPER_TEMPLATE, PromptTemplate, template_of
@@ -88,7 +89,10 @@ def make_plan(campaign: Campaign) -> Plan:
     problems = load_benchmark(campaign.benchmark)
     template = load_template(campaign.template)
     try:
-        load_grader(campaign.grader)
+        if isinstance(campaign.grader, str):
+            load_grader(campaign.grader)
+        else:
+            read_prompt(campaign.grader)
     except ValueError as error:
         raise CampaignError(f"grader: {error}") from error
     methods = parse_methods(campaign)

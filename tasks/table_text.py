@@ -30,7 +30,7 @@ def caption(plan: Plan) -> str:
     """What the table is of."""
     campaign = plan.campaign
     size = f"{len(plan.problems)} problems, pool {campaign.pool}"
-    return f"{campaign.name}: {campaign.sampler.model}, {size}, grader {campaign.grader}"
+    return f"{campaign.name}: {campaign.sampler.model}, {size}, grader {campaign.grader_name}"
 
 
 def as_markdown(plan: Plan, lines: Sequence[Line]) -> str:

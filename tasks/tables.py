@@ -68,6 +68,27 @@ VERDICTS = pa.schema(
 )
 """What a grader said of one generation's message. `truth`: fingerprint of the ground truth it was held against."""
 
+JUDGEMENTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("problem", pa.string()),
+        ("generation", pa.int32()),
+        ("grader", pa.string()),
+        ("truth", pa.string()),
+        ("vote", pa.int32()),
+        ("correct", pa.bool_()),
+        ("answer", pa.string()),
+        ("reasoning", pa.large_string()),
+        ("content", pa.large_string()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("seconds", pa.float64()),
+        ("engine", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""One vote of a judge on one generation's message, and what it cost. `correct`: null where `error` says why."""
+
 RERUNS = pa.schema([("id", pa.string()), ("generation", pa.int32()), ("asked", pa.timestamp("us", tz="UTC"))])
 """A trajectory, or the commit of a round, asked for again: its rows of a lower generation do not count."""
 
@@ -89,6 +110,11 @@ def verdicts_table(store: str) -> Table:
     return Table(
         store, "verdicts", VERDICTS, ["id", "generation", "grader", "truth"], ["undecided", "outcome", "answer"]
     )
+
+
+def judgements_table(store: str) -> Table:
+    """Of one vote a row that can be read counts before one that can not."""
+    return Table(store, "judgements", JUDGEMENTS, ["id", "generation", "grader", "truth", "vote"], ["error", "content"])
 
 
 def reruns_table(store: str) -> Table:

@@ -165,7 +165,9 @@ def _last_steps(books: Books) -> Iterator[tuple[Method, Problem, int, str, list[
 def _reasons(books: Books, problem: Problem, ids: list[str]) -> dict[str, str]:
     """What the grader said of each trajectory."""
     campaign = books.plan.campaign
-    where = pc.field("id").isin(ids) & (pc.field("grader") == campaign.grader) & (pc.field("truth") == problem.truth)
+    where = (
+        pc.field("id").isin(ids) & (pc.field("grader") == campaign.grader_name) & (pc.field("truth") == problem.truth)
+    )
     rows = verdicts_table(campaign.store).read(books.plan.partition, ["id", "generation", "reason"], where).to_pylist()
     return {
         row["id"]: row["reason"] or ""

@@ -16,6 +16,7 @@ from infra.filesystem import PATIENT_SECONDS, StoreError
 from infra.table import Row
 from tasks.campaign_file import Campaign
 from tasks.fingerprint import trajectory_id
+from tasks.graders.judge import Judge
 from tasks.grading_pool import GradingPool
 from tasks.method import Method
 from tasks.plan import Plan, calls, make_plan
@@ -26,7 +27,7 @@ from tasks.record import write_record, write_window
 from tasks.reruns import Reruns
 from tasks.rounds import Rounds
 from tasks.slots import Slots
-from tasks.tables import rounds_table, trajectories_table, verdicts_table
+from tasks.tables import judgements_table, rounds_table, trajectories_table, verdicts_table
 from tasks.trajectories import Trajectories
 
 T = TypeVar("T")
@@ -58,7 +59,8 @@ class Workbench:
             self.trajectories.finished,
         )
         self.verdicts = verdicts_table(campaign.store)
-        self.graders = GradingPool(campaign.grader)
+        self.judgements = judgements_table(campaign.store)
+        self.graders = GradingPool(campaign.grader) if isinstance(campaign.grader, str) else Judge(campaign.grader)
         self.slots = Slots(campaign.engine.in_flight)
         self.in_flight: dict[str, asyncio.Event] = {}
         self.given_up: dict[str, str] = {}
@@ -85,7 +87,7 @@ class Workbench:
         self.progress = Progress(sum(line.calls for line in calls(self.plan)), self._generated_before())
         if not self._all_generated():
             await self._ask_engine()
-        for table in (self.trajectories.table, self.rounds.table, self.verdicts):
+        for table in (self.trajectories.table, self.rounds.table, self.verdicts, self.judgements):
             table.patience_seconds = PATIENT_SECONDS
 
     async def _ask_engine(self) -> None:
@@ -109,7 +111,7 @@ class Workbench:
 
     def consolidate(self) -> None:
         """Merge small parts of the tables."""
-        for table in (self.trajectories.table, self.rounds.table, self.verdicts, self.reruns.table):
+        for table in (self.trajectories.table, self.rounds.table, self.verdicts, self.judgements, self.reruns.table):
             table.consolidate(self.plan.partition)
 
     async def close(self) -> None:
@@ -117,7 +119,10 @@ class Workbench:
         try:
             await self.trajectories.close()
         finally:
-            self.graders.close()
+            if isinstance(self.graders, Judge):
+                await self.graders.close()
+            else:
+                self.graders.close()
             await self.engine.close()
 
     async def add(self, row: Row) -> None:
@@ -131,7 +136,7 @@ class Workbench:
 
     def _read_graded(self) -> None:
         """Which (trajectory, ground truth) have a verdict; what could not be graded is tried again."""
-        decided = (pc.field("grader") == self.campaign.grader) & (pc.field("outcome") != "ungraded")
+        decided = (pc.field("grader") == self.campaign.grader_name) & (pc.field("outcome") != "ungraded")
         rows = self.verdicts.read(self.plan.partition, ["id", "truth", "generation"], decided).to_pylist()
         there = self.trajectories
         self.graded.update(

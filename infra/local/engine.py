@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.engine import Chat, Completion, TooLong, Unreachable
+from infra.engine import Chat, Completion, Rejected, TooLong, Unreachable
 from infra.local.batch import Batch, Request
 from infra.local.chat import LocalChat
 from infra.local.checkpoint import Shape, read_json, read_shape, read_weights
@@ -54,6 +54,8 @@ class LocalEngine:
 
     async def check(self, sampler: Sampler) -> None:
         """Load the checkpoint; raises `Rejected` where a file of it is missing or not for this engine."""
+        if sampler.answer_schema:
+            raise Rejected("the engine local holds no answer to a schema; remove sampler.answer_schema")
         await self._load()
 
     async def window(self, sampler: Sampler) -> int:
