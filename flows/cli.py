@@ -22,6 +22,7 @@ from tasks.campaign_file import CampaignError, load_campaign, load_campaigns
 from tasks.chart import chart
 from tasks.doctor import Finding, examine
 from tasks.exhibits.evidence import Evidence
+from tasks.patches import export_patches, import_verdicts
 from tasks.plan import Plan, calls, make_plan, token_bound
 from tasks.pool_file import export_pool, import_pool
 from tasks.record import report_folder, write_report
@@ -44,8 +45,10 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
+patches = App(name="patches", help="Patches to the harness of SWE-bench, and its verdicts back.")
 pool = App(name="pool", help="First-round trajectories from and to a file.")
 app.command(pool)
+app.command(patches)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON instead of tables")]
 Switch = Annotated[bool, Parameter(negative="")]
@@ -431,6 +434,42 @@ def pool_export(file: str, rows: str, *, json: Json = False) -> int:
     """
     plan = make_plan(load_campaign(file))
     return _say_count("exported", export_pool(plan, rows), json)
+
+
+@patches.command(name="export")
+def patches_export(file: str, folder: str, *, json: Json = False) -> int:
+    """Write the patches that wait for SWE-bench's harness, in files of predictions that it takes.
+
+    Then, for each file: python -m swebench.harness.run_evaluation --predictions_path predictions-000.jsonl …
+
+    Example: pacore patches export swe.yaml patches/
+
+    Parameters
+    ----------
+    file
+        the campaign file
+    folder
+        the folder to write to: a path or URI
+    """
+    return _say_count("exported", len(export_patches(make_plan(load_campaign(file)), folder)), json)
+
+
+@patches.command(name="import")
+def patches_import(file: str, predictions: str, report: str, *, json: Json = False) -> int:
+    """Take the harness's report of one file of predictions into a campaign's verdicts. Safe to repeat.
+
+    Example: pacore patches import swe.yaml patches/predictions-000.jsonl swe-000.run.json
+
+    Parameters
+    ----------
+    file
+        the campaign file
+    predictions
+        a file that `patches export` wrote
+    report
+        what the harness wrote of it
+    """
+    return _say_count("imported", import_verdicts(make_plan(load_campaign(file)), predictions, report), json)
 
 
 def main() -> None:
