@@ -14,6 +14,7 @@ from prefect._internal.control_listener import get_intent
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Crashed
 
+from infra.filesystem import StoreError
 from tasks.campaign_file import Campaign
 from tasks.workbench import store_now
 
@@ -56,9 +57,12 @@ async def until_interrupted(work: Coroutine[Any, Any, None], campaign: Campaign)
                 task.result()
                 return None
             return await _interrupt(task, campaign, signalled.result())
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
     finally:
         _guarding = False
-        task.cancel()
 
 
 async def _interrupt(task: asyncio.Task[None], campaign: Campaign, signal_name: str) -> State[None]:
@@ -67,11 +71,18 @@ async def _interrupt(task: asyncio.Task[None], campaign: Campaign, signal_name: 
     end_process_after(campaign.grace_seconds, storing)
     task.cancel()
     await asyncio.wait({task, storing}, timeout=0.6 * campaign.grace_seconds)
-    stored = "what finished is stored" if storing.done() else "the store is too slow for all that finished"
+    lost = not _went_well(storing) or (
+        task.done() and not task.cancelled() and isinstance(task.exception(), StoreError)
+    )
+    stored = "what finished is stored" if not lost else "the store did not take all that finished"
     said = f"interrupted by {signal_name}: {stored}; run the campaign again to go on"
     if get_intent() == "cancel":
         return Cancelled(message=said)
     return Crashed(name=INTERRUPTED, message=said)
+
+
+def _went_well(storing: asyncio.Task[None]) -> bool:
+    return storing.done() and not storing.cancelled() and storing.exception() is None
 
 
 def cancel_at_signal(task: asyncio.Task[Any], seconds: float) -> None:
@@ -114,7 +125,9 @@ def end_process_after(seconds: float, storing: asyncio.Task[None] | None = None)
 
     def end() -> None:
         if not told.is_set():
-            stored = "not all was stored in time" if storing and not storing.done() else "what finished is stored"
+            stored = (
+                "what finished is stored" if not storing or _went_well(storing) else "not all that finished is stored"
+            )
             sys.stderr.write(f"pacore: interrupted; {stored}; run the campaign again to go on\n")
             sys.stderr.flush()
         os._exit(1)

@@ -1,7 +1,6 @@
 """What the steps of one campaign share in one process: problems, engine, tables, places in flight, progress."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 
 from infra.engine import Engine
 from infra.engines import make_engine
-from infra.filesystem import PATIENT_SECONDS, StoreError
+from infra.filesystem import PATIENT_SECONDS
 from infra.table import Row
 from tasks.campaign_file import Campaign
 from tasks.fingerprint import trajectory_id
@@ -199,8 +198,7 @@ async def open_workbench(campaign: Campaign) -> AsyncIterator[Workbench]:
 
 
 async def store_now(campaign: Campaign) -> None:
-    """Store what is finished, where the campaign's workbench is open. What the store refuses stays buffered."""
+    """Store what is finished, where the campaign's workbench is open. Raises `StoreError`."""
     key = (id(asyncio.get_running_loop()), campaign.model_dump_json())
     if key in _open:
-        with contextlib.suppress(StoreError):
-            await _open[key][0].trajectories.commit()
+        await _open[key][0].trajectories.commit()

@@ -31,10 +31,11 @@ from flows.cli import main
 create_file = infra.table.create_file
 def slow(filesystem, path, data):
     commits.append(path)
-    if len(commits) > 2:
+    if len(commits) > PASS:
         time.sleep(100)
     create_file(filesystem, path, data)
 commits = []
+PASS = 2
 infra.table.create_file = slow
 sys.argv[0] = "pacore"
 main()
@@ -121,11 +122,25 @@ def test_a_store_that_is_slow_does_not_keep_a_run_beyond_its_grace(campaign_file
         assert time.monotonic() - began < 5.5
     assert process.stderr
     assert process.stderr.read() == (
-        "pacore: interrupted; not all was stored in time; run the campaign again to go on\n"
+        "pacore: interrupted; not all that finished is stored; run the campaign again to go on\n"
     )
     (run,) = flow_runs("slow-store")
     assert run.state
-    assert (run.state.name, "too slow" in (run.state.message or "")) == ("Interrupted", True)
+    assert (run.state.name, "did not take all" in (run.state.message or "")) == ("Interrupted", True)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_store_that_refuses_at_the_end_is_not_called_stored(campaign_file: Write, simulate: Simulate) -> None:
+    refusing = SLOW_STORE.replace("time.sleep(100)", "raise PermissionError(13, 'Access Denied')")
+    refusing = refusing.replace("PASS = 2", "PASS = 0")
+    with simulate(slots=4, first_token_seconds=0.1) as server:
+        file = campaign(campaign_file, server.url, "refusing-store", commit_seconds=1000)
+        process = start(file, "-c", refusing, PREFECT_API_URL=PREFECT_API_URL.value())
+        wait_for(lambda: server.seen["finished"] >= 12, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+    assert process.stderr
+    assert "what finished is stored" not in process.stderr.read()
 
 
 def test_a_run_that_is_killed_takes_its_prefect_server_along(
