@@ -28,6 +28,7 @@ from tasks.pool_file import export_pool, import_pool
 from tasks.record import report_folder, write_report
 from tasks.report import Line, accuracies, report
 from tasks.rerun import Due, choose, due, finished, with_holes
+from tasks.serving_file import load_serving
 from tasks.statistics import Comparison, paired
 from tasks.status import status
 from tasks.table_text import HEADINGS, caption, cells
@@ -397,6 +398,29 @@ def _compared(plan: Plan, method: str, other: str) -> Comparison | None:
     books = Books(plan)
     first, second = (accuracies(books, plan.comparable(name)) for name in (method, other))
     return paired(first, second)
+
+
+@app.command
+def serve(file: str, *, method: str | None = None, host: str = "127.0.0.1", port: int = 8000) -> int:
+    """Offer a method as one chat model, at /v1/chat/completions, until it is stopped; SIGTERM lets answers end.
+
+    Example: pacore serve hmmt.yaml --method low
+
+    Parameters
+    ----------
+    file
+        what is served: sampler, engine, method and more; or a campaign file
+    method
+        in place of the file's, such as low or "[16, 4]"
+    host
+        the address to listen on
+    port
+        the port to listen on
+    """
+    from flows.serve.server import serve as run_server
+
+    asyncio.run(run_server(load_serving(file, method), host, port, _say))
+    return COMPLETE
 
 
 @pool.command(name="import")

@@ -1,0 +1,1 @@
+"""PaCoRe behind the interface of one chat model: `pacore serve`."""
