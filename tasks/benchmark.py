@@ -33,7 +33,10 @@ def load_benchmark(source: BenchmarkSource) -> list[Problem]:
             do, or a published benchmark of another size than it has.
     """
     if source.path in BUILT_IN:
-        generated = BUILT_IN[source.path](source.split, source.limit or DEFAULT_LIMIT)
+        try:
+            generated = BUILT_IN[source.path](source.split, source.limit or DEFAULT_LIMIT)
+        except ValueError as error:
+            raise CampaignError(f"benchmark {source.path}: {error}") from error
         return [replace(problem, chat=_instructed(problem.chat, source.instruction or "")) for problem in generated]
     problems: dict[str, Problem] = {}
     for where, row in _rows(source):

@@ -7,7 +7,7 @@ the model that ships with this project; `PAPER` is the paper's size, for real mo
 import random
 from dataclasses import dataclass
 
-from tasks.benchmarks.split import Split, split_of
+from tasks.benchmarks.split import Split, distinct_problems
 from tasks.problem import Problem
 
 OPERATIONS = ("+", "-", "*", "^")
@@ -87,12 +87,11 @@ def problem(question: Question, wording: int = 0, name: str = SMALL.name) -> Pro
 
 
 def problems(split: Split, count: int, seed: int = 0, size: Size = SMALL) -> list[Problem]:
-    """`count` distinct problems of a split, the operations in turn; same arguments, same problems."""
+    """`count` distinct problems of a split, the operations in turn; repeatable. Raises ValueError."""
     chooser = random.Random(f"{size.name}/{split}/{seed}")
-    found: dict[str, Problem] = {}
-    while len(found) < count:
-        question = draw(chooser, size, OPERATIONS[len(found) % len(OPERATIONS)])
-        new = problem(question, chooser.randrange(2), size.name)
-        if split_of(new.id) == split:
-            found.setdefault(new.id, new)
-    return list(found.values())
+
+    def drawn(number: int) -> Problem:
+        question = draw(chooser, size, OPERATIONS[number % len(OPERATIONS)])
+        return problem(question, chooser.randrange(2), size.name)
+
+    return distinct_problems(drawn, split, count)

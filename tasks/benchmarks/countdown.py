@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import permutations
 
-from tasks.benchmarks.split import Split, split_of
+from tasks.benchmarks.split import Split, distinct_problems
 from tasks.problem import Problem
 
 SMALLEST, LARGEST, LIMIT = 2, 15, 99  # the numbers given; every value on the way is 0..LIMIT
@@ -128,15 +128,9 @@ def _parts(node: ast.expr, family: str, inverse: bool = False) -> Iterator[tuple
 
 
 def problems(split: Split, count: int, seed: int = 0) -> list[Problem]:
-    """`count` distinct problems of a split; the same arguments give the same problems."""
+    """`count` distinct problems of a split; the same arguments give the same problems. Raises ValueError."""
     chooser = random.Random(f"countdown/{split}/{seed}")
-    found: dict[str, Problem] = {}
-    while len(found) < count:
-        numbers, target = draw(chooser)
-        new = problem(numbers, target)
-        if split_of(new.id) == split:
-            found.setdefault(new.id, new)
-    return list(found.values())
+    return distinct_problems(lambda _: problem(*draw(chooser)), split, count)
 
 
 def draw(chooser: random.Random) -> tuple[Numbers, int]:

@@ -1,11 +1,12 @@
+import json
 from typing import get_args
 
 import pytest
 
 from tasks.benchmark import load_benchmark
-from tasks.benchmarks import BUILT_IN
+from tasks.benchmarks import BUILT_IN, countdown
 from tasks.benchmarks.split import Split
-from tasks.campaign_file import BenchmarkSource
+from tasks.campaign_file import BenchmarkSource, CampaignError
 from tasks.graders import load_grader
 
 
@@ -32,3 +33,23 @@ def test_arithmetic_states_its_answer_as_the_exact_grader_takes_it(name: str) ->
 def test_the_paper_s_arithmetic_has_the_paper_s_operands() -> None:
     questions = [problem.chat[0]["content"] for problem in BUILT_IN["arithmetic-paper"]("test", 40)]
     assert all(any(len(word.strip("?.")) >= 12 for word in question.split()) for question in questions)
+
+
+def test_countdown_divides_where_one_given_number_divides_another() -> None:
+    ways = countdown.expressions((3, 5, 12))
+    assert ways["12/3+5"] == 9
+    assert not any("12/5" in text or ")/" in text for text in ways)
+    assert any(
+        all(
+            "/" in text
+            for text, value in countdown.expressions(tuple(goal["numbers"])).items()
+            if value == goal["target"]
+        )
+        for goal in (json.loads(problem.ground_truth) for problem in countdown.problems("test", 100))
+    )
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "countdown"])
+def test_more_problems_than_there_are_is_refused_with_how_many_there_are(name: str) -> None:
+    with pytest.raises(CampaignError, match=rf"benchmark {name}: 100,000 problems asked for, but split test has some"):
+        load_benchmark(BenchmarkSource(path=name, limit=100_000))
