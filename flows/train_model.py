@@ -24,20 +24,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tasks.training import export
-from tasks.training.data import (
-    BARE_END,
-    Batch,
-    Maker,
-    Packer,
-    arithmetic_bare,
-    arithmetic_synthesis,
-    batches,
-    countdown_bare,
-    countdown_synthesis,
-    stage_at,
-)
+from tasks.training.batches import BARE_END, Batch, Maker, Packer, batches, stage_at
 from tasks.training.model import Qwen3, Shape
 from tasks.training.optimizer import optimizers
+from tasks.training.samples import arithmetic_bare, arithmetic_synthesis, countdown_bare, countdown_synthesis
 from tasks.training.teacher import DECISION
 from tasks.training.tokenizer import build
 
