@@ -34,7 +34,7 @@ from tasks.status import status
 from tasks.table_text import HEADINGS, caption, cells
 from tasks.verify import repair as mend
 from tasks.verify import verify
-from tasks.walk import find_problem, walk
+from tasks.walk import find_problem, walks
 from tasks.walk_text import as_text
 
 COMPLETE, INCOMPLETE, BAD_INPUT = 0, 1, 2
@@ -356,7 +356,7 @@ def show(
     """
     plan = _plan_with(file, problem)
     books = Books(plan)
-    walked = walk(books, plan.reasoning_method(method), find_problem(books, problem), run)
+    (walked,) = walks(books, [(plan.reasoning_method(method), find_problem(books, problem), run)])
     if json:
         _print_json(asdict(walked))
     else:

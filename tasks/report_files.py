@@ -11,7 +11,7 @@ from tasks.exhibits.exhibit import Exhibit, Row
 from tasks.exhibits.plot import as_png, as_svg
 from tasks.page import as_page
 from tasks.plain_text import escape_markdown
-from tasks.walk import turning, walk
+from tasks.walk import turning, walks
 
 WALKS = 2
 """Problems of each turn that the page walks through, for each campaign."""
@@ -29,8 +29,8 @@ def write_report_files(campaigns: Sequence[Evidence], folder: str) -> list[str]:
     """
     shown = exhibits(campaigns)
     title = ", ".join(one.plan.campaign.name for one in campaigns)
-    walks = [walk(one.books, *place) for one in campaigns for place in turning(one.books, WALKS)]
-    files = {"report.md": markdown(title, shown).encode(), "report.html": as_page(title, shown, walks).encode()}
+    walked = [one for campaign in campaigns for one in walks(campaign.books, turning(campaign.books, WALKS))]
+    files = {"report.md": markdown(title, shown).encode(), "report.html": as_page(title, shown, walked).encode()}
     for exhibit in shown:
         files[f"{exhibit.key}.csv"] = as_csv(exhibit).encode()
         if exhibit.panels:

@@ -1,16 +1,18 @@
 """One run's way through its rounds, to be looked at: what was said, what was right, where the answer turned."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow.compute as pc
 
+from infra.table import Row
 from tasks.books import Books
 from tasks.campaign_file import CampaignError
 from tasks.columns import columns_of
 from tasks.method import Method
 from tasks.problem import Problem
+from tasks.quote import quoted
 from tasks.tables import verdicts_table
 from tasks.vote import vote
 
@@ -71,24 +73,38 @@ def find_problem(books: Books, id: str) -> Problem:
         if problem.id == id:
             return problem
     few = ", ".join(problem.id for problem in books.plan.problems[:5])
-    raise CampaignError(f"no problem {id!r} in {books.plan.campaign.benchmark.path}; there are {few}, …")
+    raise CampaignError(f"no problem {quoted(id)} in {books.plan.campaign.benchmark.path}; there are {few}, …")
 
 
-def walk(books: Books, method: Method, problem: Problem, run: int) -> Walk:
-    """Read a run from the store.
+Place = tuple[Method, Problem, int]
+"""A method, a problem and a run (from 0)."""
+
+
+def walks(books: Books, places: Sequence[Place]) -> list[Walk]:
+    """Read runs from the store, all at once: the text of a large store is not read for each.
 
     Raises:
-        CampaignError: the store holds no round of it.
+        CampaignError: the store holds no round of one.
         StoreError: the store can not be read.
     """
-    rounds = [row["trajectories"] for row in books.rounds(method, problem, run)]
-    if not rounds:
-        raise CampaignError(
-            f"no round of {method.name}, run {run}, on {problem.id!r} is stored; run the campaign, or see pacore status"
-        )
-    ids = [id for round in rounds for id in round]
-    rows = columns_of(books, COLUMNS, ids)
-    reasons = _reasons(books, problem, ids)
+    rounds = [[row["trajectories"] for row in books.rounds(*place)] for place in places]
+    for (method, problem, run), found in zip(places, rounds, strict=True):
+        if not found:
+            raise CampaignError(
+                f"no round of {method.name}, run {run}, on {quoted(problem.id)} is stored; run the campaign, "
+                "or see pacore status"
+            )
+    ids = {id for found in rounds for round in found for id in round}
+    rows, reasons = columns_of(books, COLUMNS, ids), _reasons(books, ids)
+    return [
+        Walk(problem, method.name, run, _told(books, problem, found, rows, reasons))
+        for (method, problem, run), found in zip(places, rounds, strict=True)
+    ]
+
+
+def _told(
+    books: Books, problem: Problem, rounds: list[list[str]], rows: dict[str, Row], reasons: dict[tuple[str, str], str]
+) -> list[list[Told]]:
     told: list[list[Told]] = []
     before: list[str] = []
     for round in rounds:
@@ -105,7 +121,7 @@ def walk(books: Books, method: Method, problem: Problem, run: int) -> Walk:
                     number=number,
                     outcome=books.outcome(id, problem),
                     answer=books.answer(id, problem),
-                    reason=reasons.get(id, ""),
+                    reason=reasons.get((id, problem.truth), ""),
                     message=row["message"] or "",
                     reasoning=row["reasoning"] or "",
                     finish_reason=row["finish_reason"],
@@ -116,7 +132,7 @@ def walk(books: Books, method: Method, problem: Problem, run: int) -> Walk:
                 )
             )
         before = round
-    return Walk(problem, method.name, run, told)
+    return told
 
 
 def turn_of(books: Books, problem: Problem, references: list[str], id: str) -> Turn | None:
@@ -138,9 +154,9 @@ def turn_of(books: Books, problem: Problem, references: list[str], id: str) -> T
     return "right to wrong" if right else "wrong to right"
 
 
-def turning(books: Books, each: int) -> list[tuple[Method, Problem, int]]:
+def turning(books: Books, each: int) -> list[Place]:
     """The first runs, `each` of every turn, in which the last trajectory turned the answer; one run a problem."""
-    found: dict[Turn, list[tuple[Method, Problem, int]]] = {turn: [] for turn in TURNS}
+    found: dict[Turn, list[Place]] = {turn: [] for turn in TURNS}
     taken: set[str] = set()
     for method, problem, run, id, references in _last_steps(books):
         turn = turn_of(books, problem, references, id)
@@ -162,15 +178,14 @@ def _last_steps(books: Books) -> Iterator[tuple[Method, Problem, int, str, list[
                     yield method, problem, run, id, rows[id]["references"]
 
 
-def _reasons(books: Books, problem: Problem, ids: list[str]) -> dict[str, str]:
-    """What the grader said of each trajectory."""
+def _reasons(books: Books, ids: set[str]) -> dict[tuple[str, str], str]:
+    """What the grader said, by trajectory and fingerprint of the ground truth."""
     campaign = books.plan.campaign
-    where = (
-        pc.field("id").isin(ids) & (pc.field("grader") == campaign.grader_name) & (pc.field("truth") == problem.truth)
-    )
-    rows = verdicts_table(campaign.store).read(books.plan.partition, ["id", "generation", "reason"], where).to_pylist()
+    where = pc.field("id").isin(list(ids)) & (pc.field("grader") == campaign.grader_name)
+    columns = ["id", "generation", "truth", "reason"]
+    rows = verdicts_table(campaign.store).read(books.plan.partition, columns, where).to_pylist()
     return {
-        row["id"]: row["reason"] or ""
+        (row["id"], row["truth"]): row["reason"] or ""
         for row in rows
         if row["id"] in books.tokens and row["generation"] == books.generation(row["id"])
     }

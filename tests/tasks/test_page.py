@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from tasks.exhibits import exhibits
 from tasks.page import as_page
-from tasks.walk import turning, walk
+from tasks.walk import turning, walks
 from tests.tasks.ledger import SUM, Ledger, with_pool
 
 HOSTILE = (
@@ -36,8 +36,8 @@ def page(ledger: Callable[..., Ledger], answer: str, reasoning: str = "", **keys
     here.round("low", SUM, 0, 1, pool[SUM])
     here.later("low", SUM, 0, 2, [("wrong", answer, 10)], pool[SUM][:2])
     evidence = here.evidence()
-    walks = [walk(evidence.books, *place) for place in turning(evidence.books, 1)]
-    return as_page(evidence.model, exhibits([evidence]), walks)
+    walked = walks(evidence.books, turning(evidence.books, 1))
+    return as_page(evidence.model, exhibits([evidence]), walked)
 
 
 def test_what_a_model_wrote_is_text_and_nothing_else(ledger: Callable[..., Ledger]) -> None:

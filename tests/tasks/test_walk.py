@@ -4,7 +4,7 @@ import pytest
 
 from tasks.campaign_file import CampaignError
 from tasks.method import parse_method
-from tasks.walk import Walk, find_problem, turning, walk
+from tasks.walk import Walk, find_problem, turning, walks
 from tasks.walk_text import as_text
 from tests.tasks.ledger import PRODUCT, SUM, Ledger, Made, with_pool
 
@@ -19,7 +19,7 @@ def walked(ledger: Make, answer: Made, shown: list[int], problem: int = SUM) -> 
     here.round("low", problem, 0, 1, pool[problem])
     here.later("low", problem, 0, 2, [answer], [pool[problem][draw] for draw in shown])
     books = here.books()
-    return walk(books, LOW, books.plan.problems[problem], 0)
+    return walks(books, [(LOW, books.plan.problems[problem], 0)])[0]
 
 
 def test_a_walk_tells_every_message_which_of_them_was_right_and_in_which_place(ledger: Make) -> None:
@@ -68,7 +68,7 @@ def test_what_is_not_there_is_said_with_what_is(ledger: Make) -> None:
     with pytest.raises(CampaignError, match=r"no problem 'none' in .*; there are sum, product"):
         find_problem(books, "none")
     with pytest.raises(CampaignError, match="no round of low, run 3, on 'sum' is stored"):
-        walk(books, LOW, books.plan.problems[SUM], 3)
+        walks(books, [(LOW, books.plan.problems[SUM], 3)])
 
 
 def test_on_a_terminal_reasoning_is_folded_until_it_is_asked_for(ledger: Make) -> None:
