@@ -31,6 +31,9 @@ from tasks.trajectories import Trajectories
 
 T = TypeVar("T")
 
+CROWD = 100
+"""Small parts of a table that are merged before it is read: a campaign that is killed again and again leaves many."""
+
 
 class Workbench:
     """One process's tools for one campaign. Open it with `open_workbench`."""
@@ -79,6 +82,7 @@ class Workbench:
             StoreError: the store can not be used.
         """
         await asyncio.to_thread(write_record, self.plan)
+        await asyncio.to_thread(self.consolidate, CROWD)
         await asyncio.to_thread(self.trajectories.refresh)
         await asyncio.to_thread(self.reruns.refresh)
         await asyncio.to_thread(self.rounds.refresh)
@@ -108,10 +112,10 @@ class Workbench:
         last, runs = len(method.rounds), range(self.campaign.runs)
         return all(self.committed(method, problem, run, last) for problem in problems for run in runs)
 
-    def consolidate(self) -> None:
-        """Merge small parts of the tables."""
+    def consolidate(self, crowd: int = 2) -> None:
+        """Merge small parts of the tables, of each that has a crowd of them."""
         for table in (self.trajectories.table, self.rounds.table, self.verdicts, self.judgements, self.reruns.table):
-            table.consolidate(self.plan.partition)
+            table.consolidate(self.plan.partition, crowd)
 
     async def close(self) -> None:
         """Store what is finished, abort what is not."""

@@ -155,12 +155,29 @@ def test_a_store_that_may_not_be_read_is_told_and_never_taken_for_empty(tmp_path
         table.read(HERE, ["id"])
 
 
-def test_a_part_that_is_whole_and_can_not_be_read_now_is_told_and_not_owed_again(tmp_path: Path) -> None:
+def test_a_part_that_can_not_be_read_once_is_read_again(tmp_path: Path) -> None:
     table = open_table(tmp_path)
     table.commit(HERE, [row("a")])
-    table.filesystem = Fragile(open=[OSError(errno.EIO, "Input/output error")])
+    table.filesystem = Fragile(open=[OSError(errno.EIO, "reset")])
+    assert rows_of(table) == [row("a")]
+
+
+def test_a_part_that_can_not_be_read_is_told_and_not_owed_again(tmp_path: Path) -> None:
+    table = open_table(tmp_path)
+    table.commit(HERE, [row("a")])
+    table.filesystem = Fragile(open=[OSError(errno.EIO, "Input/output error") for _ in range(1000)])
     with pytest.raises(StoreError, match=r"can not read .*Input/output error"):
         table.read(HERE, ["id"])
+
+
+@pytest.mark.parametrize(("parts", "left"), [(3, 3), (4, 1)])
+def test_parts_are_consolidated_where_there_is_a_crowd(tmp_path: Path, parts: int, left: int) -> None:
+    table = open_table(tmp_path)
+    for number in range(parts):
+        table.commit(HERE, [row(f"a{number}")])
+    table.consolidate(HERE, crowd=4)
+    assert len(table.parts(HERE)) == left
+    assert len(rows_of(table)) == parts
 
 
 # --- the rule for duplicates ----------------------------------------------------------------------
