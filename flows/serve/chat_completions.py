@@ -116,6 +116,9 @@ class ChatCompletions:
         going = asyncio.create_task(_gone(request))
         try:
             await asyncio.wait([answers, going], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            raise Refusal(503, "the server ended before the answer was there; ask again") from None
+        else:
             if not answers.done():
                 raise ClientDisconnect
             await JSONResponse(work.reply.whole(answers.result()))(request.scope, request.receive, send)
