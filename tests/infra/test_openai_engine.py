@@ -282,7 +282,7 @@ async def test_an_outage_uses_up_no_tries(kind: str) -> None:
     options = {"tries": 1, "patience_seconds": 60, "first_token_seconds": 0.3, "between_tokens_seconds": 0.2}
     async with Simulator(faults=[Fault(kind, rate=1)]) as server, engine_for(server, **options) as engine:
         asked = [asyncio.create_task(engine.complete(CHAT, SAMPLER, seed)) for seed in range(20)]
-        await until(lambda: server.seen["received"] > 21)
+        await until(lambda: server.seen["received"] > 21, seconds=60)
         server.faults.clear()
         done = await asyncio.gather(*asked)
     assert {d.finish_reason for d in done} == {"stop"}
@@ -298,7 +298,7 @@ async def test_a_server_that_dies_and_comes_back_is_waited_for_and_asked_little_
     await asyncio.sleep(1.2)
     assert not any(task.done() for task in asked)
     async with Simulator(port=port) as server:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             done = await asyncio.gather(*asked)
         await engine.close()
         assert {d.attempts for d in done} == {2}
