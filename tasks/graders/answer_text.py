@@ -99,6 +99,12 @@ _REWRITTEN = [
         (r"\\(?:lbrace|lbrack)(?![a-z])", r"\\{"),
         (r"\\(?:rbrace|rbrack)(?![a-z])", r"\\}"),
         (r"\\(?:pounds|euro)(?![a-z])|[€£¥₹]", ""),
+        (
+            r"\\(sin|cos|tan|cot|sec|csc)\s*[({]?\s*(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ\s*\}?\s*[)}]?",
+            r"\\\1(\\frac{\2\\pi}{180})",
+        ),
+        (r"\\mathbb\s*\{?R\}?|\\R(?![a-z])|^\s*(?:\\text\{)?\s*(?i:all real numbers)\s*\}?\s*$", r"(-\\infty,\\infty)"),
+        (r"(?<=\d)\s*\^\s*\{?\s*(?:\\(?:text|mathrm)\s*)?\{?(?:st|nd|rd|th)\}?\s*\}?", ""),
         (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?\s*(?:[CF]\b)?|\\degree(?![a-z])", " "),
         (r"\\%|%", r"\\%"),
         (r"\\(?:wedge|land)(?![a-z])", " and "),
@@ -113,7 +119,7 @@ _WRAPPED = re.compile(
 _UNIT_IN_TEXT = re.compile(
     r"(?<=[\d})!])(\s*\\(?:text(?:rm|it|bf)?|mathrm|m?box)\{([^{}]*)\}(?:\s*\^\s*(?:\{-?\d\}|\d))?)+(?=\s*(?:$|[,;.)\]}]|\\text))"
 )
-_JOINS = re.compile(r"\b(?:and|or|if|when|where|mod|for|otherwise|with|to|in)\b|[()]")
+_JOINS = re.compile(r"\b(?:and|or|if|when|where|mod|for|otherwise|with|to|in)\b|\b[ap]\.?m\b|[()]")
 _FUNCTIONS = re.compile(
     r"(?<![\\a-zA-Z])(arc(?:sin|cos|tan)|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|pi|sqrt)(?![a-zA-Z])"
 )

@@ -82,6 +82,8 @@ class Group:
 
     parts: tuple["Value", ...]
     brackets: str = ""
+    names: tuple[str, ...] = ()
+    """What the parts are given to, as in `x=1, y=2`."""
 
     @property
     def is_ordered(self) -> bool:
@@ -120,7 +122,12 @@ _NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*")
 _NAMED = re.compile(rf"{_NAME.pattern}|[A-Za-z]\w*\s*\(.*\)|\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)|\\angle.*")
 _MATRIX = re.compile(r"\\begin\{([bBpvV]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _ARTICLE = re.compile(r"^(?:an?|the)\s+")
-_VERDICT_WORD = re.compile(r"(yes|no|true|false)\b.*", re.DOTALL)
+_VERDICT_WORD = re.compile(r"(yes|no|true|false)(?:[,.;:(].*)?", re.DOTALL)
+_TIME = re.compile(r"(\d{1,2})(:\d{2})?\s*([ap])\.?\s?m\.?", re.IGNORECASE)
+_MAGNITUDE = re.compile(rf"({_NUMBER})\s+(thousand|million|billion)\b.*")
+_SUCH_THAT = re.compile(r"\\(?:mid|vert)(?![a-z])|\||:")
+_REMARK = re.compile(r"\s*\((?:[A-Za-z][A-Za-z' -]{3,})\.?\)$")
+_LEAD = re.compile(r"\A(?=[^,;]*[A-Za-z]{3})(?:[A-Za-z]{2,}[ :,]+)+(?=[-+(\[\d\\])")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _PLACEHOLDER = re.compile(r"\\(?:[cdl]dots|ldots)|…|\.\.\.")
 
@@ -137,7 +144,8 @@ def readings(text: str, name: str = "the answer") -> tuple[Value, ...]:
     text = text.removeprefix("=").strip()
     left, _, right = text.partition(r"\approx")
     text = left.strip() or right.strip()
-    text = re.sub(r"\s*\((?:approximately|approx\.?|about|rounded)\)$", "", text)
+    text = _REMARK.sub("", text) or text
+    text = _LEAD.sub("", text) if len(_split(text, _SEPARATOR)) == 1 else text
     natural = re.sub(r"\\log(?![a-z_])", r"\\ln", text)
     for reader, reading in ((_grouped, text), (_value, text), (_value, natural)):
         try:
@@ -182,6 +190,11 @@ def _value(text: str) -> Value:
         raise UnreadableError("leaves something out with dots")
     if (number := _number(text)) is not None:
         return number
+    if time := _TIME.fullmatch(text):
+        return Words(f"{int(time[1])}{time[2] or ':00'} {time[3].lower()}m")
+    if magnitude := _MAGNITUDE.fullmatch(text):
+        exponent = {"thousand": 3, "million": 6, "billion": 9}[magnitude[2]]
+        return _value(rf"{magnitude[1]} \cdot 10^{{{exponent}}}")
     if (choice := _CHOICE.fullmatch(text)) and not _RELATION.search(choice[2]):
         return Words(choice[1].lower())
     if found := _VERDICT_WORD.fullmatch(text.lower()):
@@ -190,6 +203,8 @@ def _value(text: str) -> Value:
         return Words(_ARTICLE.sub("", text.lower()).strip())
     if matrix := _MATRIX.fullmatch(text):
         rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", matrix[2]) if row.strip()]
+        if all("&" not in row for row in rows):  # a column is a vector
+            return Group(tuple(map(_value, rows)), "()")
         return Group(tuple(Group(tuple(map(_value, row.split("&"))), "row") for row in rows), "matrix")
     if (bracketed := _bracketed(text)) is not None:
         return bracketed
@@ -293,6 +308,8 @@ def _bracketed(text: str) -> Value | None:
             continue
         if not _is_balanced(inner):
             continue
+        if brackets == "{}" and len(described := _split(inner, _SUCH_THAT)) == 2 and _RELATION.search(described[1]):
+            return _value(described[1])
         parts = [part for part in _split(inner, re.compile(r"[,;]")) if part.strip()]
         if len(parts) == 1:
             is_sum = brackets in ("()", "[]") and not re.fullmatch(r"\(.*\)", inner)
@@ -316,8 +333,14 @@ def _listed(parts: list[str]) -> Value:
     names = [name for part in parts if (name := _assigned(part))]
     values = tuple(map(_value, parts))
     if len(names) == len(parts) and len({re.sub(r"[_\d{}]", "", name) for name in names}) == len(names):
-        return Group(values, "()")
-    return values[0] if len(values) == 1 else Group(values)
+        return Group(values, "()", tuple(names))
+    flat = [part for value in values for part in _several(value)]
+    return flat[0] if len(flat) == 1 else Group(tuple(flat))
+
+
+def _several(value: Value) -> tuple[Value, ...]:
+    """The parts of a bare list, such as what `±` stands for."""
+    return value.parts if isinstance(value, Group) and not value.brackets else (value,)
 
 
 def _assigned(text: str) -> str | None:
@@ -394,8 +417,13 @@ def _sympy(text: str) -> Any:
     for item in parsed:
         if not isinstance(item, str):
             _bits(item)
-            return item
+            return _with_imaginary_unit(item) if isinstance(item, sympy.Expr) else item
     raise UnreadableError("is not a formula that can be read")
+
+
+def _with_imaginary_unit(expression: Any) -> Any:
+    """math-verify's parser takes the `i` after a fraction or a root for a name."""
+    return expression.subs({symbol: sympy.I for symbol in expression.free_symbols if symbol.name == "i"})
 
 
 def _bits(expression: Any) -> float:

@@ -11,6 +11,7 @@ Run it in a `GradingPool`: sympy can be kept busy for ever.
 """
 
 import re
+from dataclasses import replace
 from decimal import Context
 from fractions import Fraction
 from typing import Any
@@ -147,6 +148,11 @@ def _alone(value: Value) -> Value:
     return value
 
 
+def _by_name(group: Group) -> Group:
+    pairs = sorted(zip(group.names, group.parts, strict=True), key=lambda pair: pair[0])
+    return replace(group, names=tuple(name for name, _ in pairs), parts=tuple(part for _, part in pairs))
+
+
 def _says(words: Words, other: Value) -> bool:
     if isinstance(other, Words):
         return words.text.replace(" ", "") == other.text.replace(" ", "")
@@ -192,6 +198,10 @@ def _terminates(value: Fraction) -> bool:
 def _same_group(gold: Group, answer: Group) -> bool:
     if len(gold.parts) != len(answer.parts):
         return False
+    if gold.names and answer.names:
+        return all(map(_equal, _by_name(gold).parts, _by_name(answer).parts))
+    if answer.names and answer.names != (ordered := _by_name(answer)).names:
+        return _same_group(gold, replace(answer, names=())) or _same_group(gold, replace(ordered, names=()))
     if gold.is_ordered and answer.is_ordered and len(gold.parts) == 2 and gold.brackets != answer.brackets:
         return False
     if (gold.brackets == "matrix") != (answer.brackets == "matrix"):
@@ -254,6 +264,8 @@ def normal_form(value: Value) -> str:
             return f"{_formula_form(equation.difference)} = 0" if equation.is_zero else normal_form(inner)
         case Number(number):
             return _decimal(sympy.Rational(number.numerator, number.denominator))
+        case Group(names=names) as group if names and names != _by_name(group).names:
+            return normal_form(_by_name(group))
         case Group(parts, brackets):
             forms = [normal_form(part) for part in parts]
             if brackets in ("row", "matrix"):

@@ -83,6 +83,14 @@ def test_boxes_side_by_side_are_a_list_and_the_last_of_them_counts_alone(gold: s
     assert grade(gold, message).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("gold", "box"),
+    [("(3,4)", r"\text{The point } (3,4)"), (r"\text{Yes}", r"\text{Yes, because } 2>1"), ("5", r"\text{at last } 5")],
+)
+def test_words_around_an_answer_in_a_box_are_passed_over(gold: str, box: str) -> None:
+    assert grade(gold, rf"\boxed{{{box}}}").outcome == "correct"
+
+
 def test_boxes_apart_are_not_a_list() -> None:
     assert final_answers(r"First $\boxed{1}$. Then, with the other root, $\boxed{2}$.") == ["2"]
 
