@@ -161,7 +161,8 @@ def _set_x(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_locator(FixedLocator(_spread(values)))
     else:
         axes.set_xscale("log", base=panel.logarithm)
-        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        wide = values[-1] / values[0] > 100
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 3) if wide else (1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
