@@ -62,7 +62,7 @@ class Size:
         }
 
 
-LARGE, SMALL, TINY = Size(280, in_flight=2), Size(30), Size(12, in_flight=16)
+LARGE, SMALL, TINY = Size(280, in_flight=2), Size(30), Size(8, in_flight=16)
 SHIPPED = Size(16, local=True)
 
 
@@ -380,8 +380,6 @@ FULL = [
 ]
 QUICK = [
     Scenario(killed, TINY, 2),
-    Scenario(two_at_once, TINY, 1),
     Scenario(engine_killed, TINY, 1),
-    Scenario(prefect_killed, TINY, 1),
     Scenario(store_at_fault, replace(TINY, commit_seconds=1), 1, {"store": "moto"}),
 ]
