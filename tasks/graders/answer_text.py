@@ -119,7 +119,7 @@ _WRAPPED = re.compile(
 _UNIT_IN_TEXT = re.compile(
     r"(?<=[\d})!])(\s*\\(?:text(?:rm|it|bf)?|mathrm|m?box)\{([^{}]*)\}(?:\s*\^\s*(?:\{-?\d\}|\d))?)+(?=\s*(?:$|[,;.)\]}]|\\text))"
 )
-_JOINS = re.compile(r"\b(?:and|or|if|when|where|mod|for|otherwise|with|to|in)\b|\b[ap]\.?m\b|[()]")
+_JOINS = re.compile(r"\b(?:and|or|if|when|where|mod|for|otherwise|with|to|in)\b|\b[apAP]\.?[mM]\b|[()]")
 _FUNCTIONS = re.compile(
     r"(?<![\\a-zA-Z])(arc(?:sin|cos|tan)|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|pi|sqrt)(?![a-zA-Z])"
 )
