@@ -62,8 +62,8 @@ class Evidence:
         ]
         return (
             f"{self.benchmark}: {len(self.plan.problems)} problems, {campaign.runs} "
-            f"run{'s' if campaign.runs > 1 else ''} of each method, pool {campaign.pool}, grader {campaign.grader_name}; "
-            f"95 % intervals by bootstrap over problems; generated {self._dates}; "
+            f"run{'s' if campaign.runs > 1 else ''} of each method, pool {campaign.pool}, "
+            f"grader {campaign.grader_name}; 95 % intervals by bootstrap over problems; generated {self._dates}; "
             f"sampler {self.model}, {printable(', '.join(settings))} ({self.plan.sampler[:8]})"
         )
 
