@@ -129,7 +129,5 @@ def test_a_template_that_does_not_work_is_refused_before_anything_runs(
 
 @pytest.mark.parametrize("grader", ["guess", "no.such.module:grade", "json:nothing"])
 def test_a_grader_that_is_not_there_is_refused(plan: MakePlan, grader: str) -> None:
-    with pytest.raises(
-        CampaignError, match=rf"^grader: .*{grader!r}.*use choice, code, countdown, exact, game24, math, patch, or module:function"
-    ):
+    with pytest.raises(CampaignError, match=rf"^grader: .*{grader!r}.*use .*patch, or module:function"):
         plan(grader=grader)
