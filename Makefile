@@ -47,7 +47,7 @@ format: setup ## format and mend what can be mended
 bench: setup ## measure against the bare minimum, on the simulator (about 15 minutes)
 	$(BIN)/python -m tests.benchmarks.bench
 
-chaos: setup ## kill campaigns in every way there is and count what is lost (about 25 minutes); make chaos SEED=7
+chaos: setup ## kill campaigns in every way there is and count what is lost (about 40 minutes); make chaos SEED=7
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),0)
 
 gates: setup ## measure what the shipped model gains by coordination, and the controls (about 15 minutes)
