@@ -1,4 +1,4 @@
-"""The short selection of `make chaos`: `pacore run` and its servers are killed, and nothing is lost."""
+"""The short selection of `make chaos`: `pacore run` and its engine are killed, its store fails; nothing is lost."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
