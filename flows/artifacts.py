@@ -5,9 +5,9 @@ from base64 import b64encode
 
 from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact
 
-from tasks.exhibits.evidence import Evidence
-from tasks.exhibits.figure_1 import figure_1
-from tasks.table_text import as_markdown
+from tasks.report.exhibits.evidence import Evidence
+from tasks.report.exhibits.figure_1 import figure_1
+from tasks.report.table_text import as_markdown
 
 
 async def report_artifacts(evidence: Evidence) -> None:
@@ -20,7 +20,7 @@ async def report_artifacts(evidence: Evidence) -> None:
 
 
 def _figure(evidence: Evidence) -> bytes | None:
-    from tasks.exhibits.plot import as_png  # matplotlib takes a second to import
+    from tasks.report.exhibits.plot import as_png  # matplotlib takes a second to import
 
     exhibit = figure_1([evidence])
     return as_png(exhibit) if exhibit else None

@@ -11,15 +11,15 @@ from flows.progress import progress_artifact
 from flows.reason import reason
 from flows.steps import Shard, expected, fill_pool, grade, only_incomplete
 from infra.event_loop_runner import EventLoopTaskRunner, finished
-from tasks.books import Books
-from tasks.campaign_file import Campaign
-from tasks.exhibits.evidence import Evidence
-from tasks.generate import IncompleteError
+from tasks.campaign.campaign_file import Campaign
+from tasks.campaign.plan import POOL_TASKS
 from tasks.grade_shard import owed_verdicts
-from tasks.plan import POOL_TASKS
-from tasks.record import write_report
-from tasks.status import status
-from tasks.workbench import Workbench, open_workbench
+from tasks.reasoning.generate import IncompleteError
+from tasks.reasoning.workbench import Workbench, open_workbench
+from tasks.report.books import Books
+from tasks.report.exhibits.evidence import Evidence
+from tasks.report.status import status
+from tasks.report.table_files import write_table
 
 STARTS = 2
 """Subflow runs that may be starting at once: Prefect's SQLite answers more with 503."""
@@ -50,7 +50,7 @@ async def _campaign(campaign: Campaign) -> None:
         await bench.trajectories.commit()
         await asyncio.to_thread(bench.consolidate)
     evidence = Evidence(await asyncio.to_thread(Books, bench.plan))
-    await asyncio.to_thread(write_report, bench.plan, evidence.lines)
+    await asyncio.to_thread(write_table, bench.plan, evidence.lines)
     await report_artifacts(evidence)
     if not (state := status(evidence.books)).complete:
         raise IncompleteError(state.what_is_missing())

@@ -17,25 +17,25 @@ from rich.table import Table
 from flows import InterruptedRunError, PrefectError
 from infra.engine import EngineError
 from infra.filesystem import StoreError
-from tasks.books import Books
-from tasks.campaign_file import CampaignError, load_campaign, load_campaigns
-from tasks.chart import chart
+from tasks.campaign.campaign_file import CampaignError, load_campaign, load_campaigns
+from tasks.campaign.plan import Plan, calls, make_plan, token_bound
 from tasks.doctor import Finding, examine
-from tasks.exhibits.evidence import Evidence
 from tasks.patches import export_patches, import_verdicts
-from tasks.plan import Plan, calls, make_plan, token_bound
 from tasks.pool_file import export_pool, import_pool
-from tasks.record import report_folder, write_report
-from tasks.report import Line, accuracies, report
+from tasks.report.books import Books
+from tasks.report.chart import chart
+from tasks.report.exhibits.evidence import Evidence
+from tasks.report.report import Line, accuracies, report
+from tasks.report.statistics import Comparison, paired
+from tasks.report.status import status
+from tasks.report.table_files import report_folder, write_table
+from tasks.report.table_text import HEADINGS, caption, cells
+from tasks.report.walk import find_problem, walks
+from tasks.report.walk_text import as_text
 from tasks.rerun import Due, choose, due, finished, with_holes
-from tasks.serving_file import load_serving
-from tasks.statistics import Comparison, paired
-from tasks.status import status
-from tasks.table_text import HEADINGS, caption, cells
+from tasks.serving.serving_file import load_serving
 from tasks.verify import repair as mend
 from tasks.verify import verify
-from tasks.walk import find_problem, walks
-from tasks.walk_text import as_text
 
 COMPLETE, INCOMPLETE, BAD_INPUT = 0, 1, 2
 
@@ -309,11 +309,11 @@ def show_report(
     """
     if not files:
         raise CampaignError("no campaign file given; for example pacore report hmmt.yaml")
-    from tasks.report_files import write_report_files  # matplotlib takes a second to import
+    from tasks.report.report_files import write_report_files  # matplotlib takes a second to import
 
     campaigns = [Evidence(Books(plan)) for file in files for plan in _plans(file)]
     for one in campaigns:
-        write_report(one.plan, one.lines)
+        write_table(one.plan, one.lines)
     write_report_files(campaigns, folder or report_folder([one.plan for one in campaigns]))
     if json:
         _print_lines_as_json({one.plan.campaign.name: one.lines for one in campaigns})

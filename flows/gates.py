@@ -20,19 +20,19 @@ from flows.run import run_campaign
 from infra.engine import Engine
 from infra.engines import make_engine
 from infra.local.engine import SHIPPED, LocalSettings
-from tasks.books import Books
-from tasks.campaign_file import Campaign, load_campaign
+from tasks.campaign.campaign_file import Campaign, load_campaign
+from tasks.campaign.method import parse_method
+from tasks.campaign.plan import Plan, make_plan
+from tasks.campaign.prompt import in_prompt_order
 from tasks.compaction import conclusion
 from tasks.fingerprint import prompt_fingerprint, seed_of, trajectory_id
 from tasks.graders import Verdict, load_grader
-from tasks.method import parse_method
-from tasks.plan import Plan, make_plan
 from tasks.problem import Problem
-from tasks.prompt import in_prompt_order
-from tasks.report import accuracies
-from tasks.statistics import bootstrap_interval
-from tasks.tables import trajectories_table
-from tasks.vote import vote
+from tasks.report.books import Books
+from tasks.report.report import accuracies
+from tasks.report.statistics import bootstrap_interval
+from tasks.report.vote import vote
+from tasks.store.tables import trajectories_table
 
 CAMPAIGNS = Path(__file__).with_name("campaigns")
 BASE = SHIPPED / "base"

@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Crashed
 
 from infra.filesystem import StoreError
-from tasks.campaign_file import Campaign
-from tasks.workbench import store_now
+from tasks.campaign.campaign_file import Campaign
+from tasks.reasoning.workbench import store_now
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """SIGUSR1 is the one that Slurm is usually asked to send ahead of time."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
-from tasks.workbench import Workbench
+from tasks.reasoning.workbench import Workbench
 
 SECONDS = 15
 

@@ -8,13 +8,13 @@ from prefect.client.schemas.objects import State
 from flows.interruption import until_interrupted
 from flows.steps import Shard, commit, expected, generate_trajectories, only_incomplete
 from infra.event_loop_runner import EventLoopTaskRunner, finished
-from tasks.campaign_file import Campaign
-from tasks.commit_round import quorum
-from tasks.draw import Pair, round_draws
-from tasks.generate import IncompleteError
-from tasks.method import Method
-from tasks.round_in_flight import RoundInFlight
-from tasks.workbench import open_workbench
+from tasks.campaign.campaign_file import Campaign
+from tasks.campaign.method import Method
+from tasks.reasoning.commit_round import quorum
+from tasks.reasoning.draw import Pair, round_draws
+from tasks.reasoning.generate import IncompleteError
+from tasks.reasoning.round_in_flight import RoundInFlight
+from tasks.reasoning.workbench import open_workbench
 
 
 @flow(name="reason", flow_run_name="{method} s{shard:02d}", task_runner=EventLoopTaskRunner(), persist_result=False)

@@ -11,8 +11,8 @@ from flows.campaign import campaign as campaign_flow
 from flows.interruption import INTERRUPTED, cancel_at_signal
 from flows.prefect_server import prefect_server
 from flows.steps import expected
-from tasks.plan import Plan
-from tasks.workbench import Workbench, open_workbench
+from tasks.campaign.plan import Plan
+from tasks.reasoning.workbench import Workbench, open_workbench
 
 PLAIN_SECONDS = 30.0
 """Between two lines of progress where there is no terminal."""

@@ -15,14 +15,14 @@ from prefect.settings import PREFECT_API_URL
 from flows import PrefectError
 from infra.engine import EngineError
 from infra.filesystem import StoreError
-from tasks.commit_round import commit_round
-from tasks.draw import pool_draw
-from tasks.generate import IncompleteError, generate
+from tasks.campaign.method import Method
 from tasks.grade_shard import grade_shard
-from tasks.method import Method
 from tasks.problem import Problem
-from tasks.round_in_flight import Asked, RoundInFlight
-from tasks.workbench import Workbench
+from tasks.reasoning.commit_round import commit_round
+from tasks.reasoning.draw import pool_draw
+from tasks.reasoning.generate import IncompleteError, generate
+from tasks.reasoning.round_in_flight import Asked, RoundInFlight
+from tasks.reasoning.workbench import Workbench
 
 
 async def only_incomplete(states: Iterable[State[Any]]) -> None:

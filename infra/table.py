@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ FORMAT = b"pacore.schema"
 MAJOR, MINOR = 1, 1
 SINCE = b"since"
 READERS = 16
-RELISTINGS = 10
+RELISTING_PAUSES = [min(0.01 * 2**number, 1.0) for number in range(40)]
+"""Seconds between listings while parts vanish: half a minute, in which a consolidation removes thousands."""
 SMALL_PART_BYTES = 8 << 20
 logger = logging.getLogger("pacore.store")
 
@@ -111,10 +113,12 @@ class Table:
         It counts when the listing before it holds nothing that this one lacks.
         """
         before: set[Part] | None = None
-        for _ in range(RELISTINGS):
+        for pause in RELISTING_PAUSES:
             found = self._ask("list", f"{self.folder}/{partition}", lambda: self._find(partition))
-            if before is not None and before <= found:
-                return sorted(found, key=lambda part: part.path)
+            if before is not None:
+                if before <= found:
+                    return sorted(found, key=lambda part: part.path)
+                time.sleep(pause)
             before = found
         raise self._vanishing(partition)
 
@@ -125,11 +129,12 @@ class Table:
 
     def read_every(self, partition: str, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
         """Columns of a partition's rows that match as they stand, duplicates included, at one moment."""
-        for _ in range(RELISTINGS):
+        for pause in RELISTING_PAUSES:
             try:
                 return self._concatenate(self.parts(partition), columns, where)
             except FileNotFoundError:
                 logger.debug("%s was consolidated while it was read; reading again", partition)
+                time.sleep(pause)
         raise self._vanishing(partition)
 
     def _vanishing(self, partition: str) -> StoreError:

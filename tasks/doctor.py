@@ -20,7 +20,7 @@ from infra.engines import make_engine
 from infra.filesystem import FAULTS, StoreError, create_file, open_filesystem, refusal
 from infra.openai_engine import OpenAISettings
 from infra.token_bound import at_most_tokens
-from tasks.campaign_file import Campaign
+from tasks.campaign.campaign_file import Campaign
 
 CHAT: Chat = [{"role": "user", "content": "What is 1 + 1?"}]
 SECONDS = 30.0

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from infra.table import Row
-from tasks.draw import pool_draw
 from tasks.graders import Verdict
 from tasks.graders.judge import Judge
 from tasks.problem import Problem
-from tasks.workbench import Workbench
+from tasks.reasoning.draw import pool_draw
+from tasks.reasoning.workbench import Workbench
 
 
 async def grade_shard(bench: Workbench, problems: Sequence[Problem]) -> int:

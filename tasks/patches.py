@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from infra.filesystem import FAULTS, open_filesystem, read_error, refusal
 from infra.table import Row
-from tasks.benchmark import read_rows
-from tasks.campaign_file import CampaignError
+from tasks.campaign.benchmark import read_rows
+from tasks.campaign.campaign_file import CampaignError
+from tasks.campaign.plan import Plan
 from tasks.graders import Outcome
 from tasks.graders.patch import last_patch
-from tasks.plan import Plan
-from tasks.tables import trajectories_table, verdicts_table
+from tasks.store.tables import trajectories_table, verdicts_table
 
 OUTCOMES: dict[str, tuple[Outcome, str]] = {
     "resolved_ids": ("correct", "resolved, says the harness"),

@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from infra.engine import Completion
 from infra.filesystem import FAULTS, open_filesystem, refusal
 from infra.table import Row
-from tasks.benchmark import read_rows
-from tasks.books import Books
-from tasks.campaign_file import CampaignError
-from tasks.draw import pool_draw
-from tasks.generate import trajectory_row
-from tasks.plan import Plan
-from tasks.reruns import Reruns
-from tasks.tables import trajectories_table
+from tasks.campaign.benchmark import read_rows
+from tasks.campaign.campaign_file import CampaignError
+from tasks.campaign.plan import Plan
+from tasks.reasoning.draw import pool_draw
+from tasks.reasoning.generate import trajectory_row
+from tasks.report.books import Books
+from tasks.store.reruns import Reruns
+from tasks.store.tables import trajectories_table
 
 ROWS_A_PART = 5_000
 COLUMNS = [

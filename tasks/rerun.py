@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from infra.table import Row
-from tasks.books import Books
-from tasks.campaign_file import CampaignError
-from tasks.draw import chosen_from_pool, pool_draw
-from tasks.method import Method
-from tasks.plan import Plan
+from tasks.campaign.campaign_file import CampaignError
+from tasks.campaign.method import Method
+from tasks.campaign.plan import Plan
 from tasks.problem import Problem
-from tasks.rounds import round_id
+from tasks.reasoning.draw import chosen_from_pool, pool_draw
+from tasks.report.books import Books
+from tasks.store.rounds import round_id
 
 
 @dataclass(frozen=True, slots=True)

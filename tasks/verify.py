@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.table import Row, Table
+from tasks.campaign.method import Method
+from tasks.campaign.plan import Plan
+from tasks.campaign.prompt import PromptTemplate, template_of
 from tasks.compaction import conclusion, full
-from tasks.draw import chosen_from_pool, pool_draw
 from tasks.fingerprint import draw_number, prompt_fingerprint, seed_of, trajectory_id
-from tasks.fit import as_sent
-from tasks.method import Method
-from tasks.plan import Plan
 from tasks.problem import Problem
-from tasks.prompt import PromptTemplate, template_of
-from tasks.reruns import Reruns
-from tasks.rounds import RoundKey, round_id, round_key
-from tasks.tables import rounds_table, trajectories_table, verdicts_table
+from tasks.reasoning.draw import chosen_from_pool, pool_draw
+from tasks.reasoning.fit import as_sent
+from tasks.store.reruns import Reruns
+from tasks.store.rounds import RoundKey, round_id, round_key
+from tasks.store.tables import rounds_table, trajectories_table, verdicts_table
 
 MOVE = "`--repair` moves them to quarantine/, then `pacore run` does their rows again"
 SUPERSEDE = "`--repair` supersedes them, then `pacore run` does them again"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.campaign_file import load_campaign
-from tasks.plan import Plan, make_plan
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import Plan, make_plan
 
 PROBLEMS = [
     {"id": "sum", "problem": "What is 1 + 1?", "answer": "2"},

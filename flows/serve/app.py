@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flows.serve.chat_completions import ChatCompletions
 from flows.serve.metrics import Metrics
 from flows.serve.refusal import Refusal
-from tasks.answer import Answerer
+from tasks.serving.answer import Answerer
 
 
 def make_app(answerer: Answerer, api_key: str | None) -> ASGIApp:

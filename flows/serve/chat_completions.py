@@ -17,10 +17,10 @@ from flows.serve.metrics import Metrics
 from flows.serve.refusal import Refusal, of_engine
 from infra.engine import EngineError, TooLong
 from infra.table import Row
-from tasks.answer import Answerer
-from tasks.campaign_file import CampaignError
+from tasks.campaign.campaign_file import CampaignError
 from tasks.problem import Problem
-from tasks.prompt_writer import PromptWriter
+from tasks.reasoning.prompt_writer import PromptWriter
+from tasks.serving.answer import Answerer
 
 OK, FAULT, GONE = 200, 500, 499
 """Statuses in the metrics. GONE: the client went, or the server ended, before the answer was there."""

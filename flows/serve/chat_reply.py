@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from tasks.answer import Answer
+from tasks.serving.answer import Answer
 
 Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"

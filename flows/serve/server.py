@@ -8,9 +8,9 @@ from collections.abc import Callable
 import uvicorn
 
 from flows.serve.app import make_app
-from tasks.answer import open_answerer
-from tasks.campaign_file import CampaignError
-from tasks.serving_file import Serving
+from tasks.campaign.campaign_file import CampaignError
+from tasks.serving.answer import open_answerer
+from tasks.serving.serving_file import Serving
 
 KEY = "PACORE_SERVE_API_KEY"
 

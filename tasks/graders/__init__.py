@@ -1,7 +1,7 @@
 """Graders: what decides whether an answer is right. One grader, one file.
 
 A grader is any function that takes the ground truth and a message and returns a `Verdict`; it need not defend
-itself against hanging or dying, `tasks.grading_pool.GradingPool` does.
+itself against hanging or dying, `tasks.graders.grading_pool.GradingPool` does.
 """
 
 import importlib

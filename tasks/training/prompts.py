@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
+from tasks.campaign.prompt import PAPER_TEMPLATE, PromptTemplate
 
 THINK, END_THINK = "<think>", "</think>"
 TABLE_6 = PromptTemplate(PAPER_TEMPLATE.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from tasks.grading_pool import GradingPool
+from tasks.graders.grading_pool import GradingPool
 
 GOLDS = ["5", r"\frac{1}{2}", "(1,2)", "1,2,3", "x^2-1", r"2\sqrt{3}", "[0,1]", "Monday", "B", "0"]
 MEGABYTE = 2**20

@@ -35,12 +35,12 @@ from infra.engine import EngineError
 from infra.filesystem import StoreError
 from infra.openai_engine import OpenAIEngine, OpenAISettings
 from infra.sampler import Sampler
-from tasks.benchmark import load_benchmark
-from tasks.campaign_file import BenchmarkSource, CampaignError, load_campaign
-from tasks.draw import Draw
-from tasks.generate import trajectory_row
-from tasks.plan import calls, make_plan, token_bound
-from tasks.tables import TRAJECTORIES, trajectories_table
+from tasks.campaign.benchmark import load_benchmark
+from tasks.campaign.campaign_file import BenchmarkSource, CampaignError, load_campaign
+from tasks.campaign.plan import calls, make_plan, token_bound
+from tasks.reasoning.draw import Draw
+from tasks.reasoning.generate import trajectory_row
+from tasks.store.tables import TRAJECTORIES, trajectories_table
 
 SECONDS = 10
 """Longest time for one input."""

@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from infra.table import Row, Table
-from tasks.campaign_file import load_campaign
-from tasks.plan import make_plan
-from tasks.tables import rounds_table, trajectories_table, verdicts_table
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import make_plan
+from tasks.store.tables import rounds_table, trajectories_table, verdicts_table
 from tests.chaos.servers import Server, kill_group
 
 TIMES = {"started", "seconds", "committed", "engine", "attempts", "cached_tokens"}
@@ -102,7 +102,7 @@ class Night:
         self._tables = [self.trajectories, rounds_table(store), verdicts_table(store)]
         self._logs: dict[int, Path] = {}
         self._looked_into: set[str] = set()
-        self._recovering: tuple[float, set[str]] | None = None
+        self._recovering: tuple[float, int] | None = None
         self._tokens_at_first = self.engine.tokens
 
     @property
@@ -195,10 +195,10 @@ class Night:
 
     def recovering(self) -> None:
         """From now on, count the seconds to the next committed row."""
-        self._recovering = time.monotonic(), self._parts()
+        self._recovering = time.monotonic(), self.look()
 
     def _note_recovery(self) -> None:
-        if self._recovering and self._parts() - self._recovering[1]:
+        if self._recovering and self.look() > self._recovering[1]:
             self.recoveries.append(time.monotonic() - self._recovering[0])
             self._recovering = None
 
@@ -236,9 +236,6 @@ class Night:
         """Trajectories that were seen committed and are not there, or not as they were."""
         now = found.rows["trajectories"]
         return sum(now.get(key) != digest for key, digest in self.seen.items())
-
-    def _parts(self) -> set[str]:
-        return {part.path for part in self.trajectories.parts(self.partition)}
 
 
 def _key(table: Table, row: Row) -> Key:

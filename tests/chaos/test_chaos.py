@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tables import TRAJECTORIES
+from tasks.store.tables import TRAJECTORIES
 from tests.chaos.night import Engine, Night
 from tests.chaos.scenarios import QUICK, Scenario, Stage
 from tests.chaos.servers import AbsentError

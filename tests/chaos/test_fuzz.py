@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.campaign_file import CampaignError
+from tasks.campaign.campaign_file import CampaignError
 from tests.chaos.fuzz import KINDS, Findings, time_limit
 
 INPUTS = 300

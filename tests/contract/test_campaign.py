@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .conftest import S3
 
 CHECKOUT = Path(__file__).parents[2]
-TEMPLATE = jinja2.Template((CHECKOUT / "tasks/synthesis.jinja").read_text(encoding="utf-8"))
+TEMPLATE = jinja2.Template((CHECKOUT / "tasks/campaign/synthesis.jinja").read_text(encoding="utf-8"))
 
 PROBLEMS = [
     {"id": "sum", "problem": "What is 12 + 30?", "answer": "42"},

@@ -18,8 +18,8 @@ from infra.local.qwen3 import LocalModel
 from infra.openai_engine import OpenAIEngine, OpenAISettings
 from infra.sampler import Sampler
 from tasks.benchmarks import BUILT_IN
+from tasks.campaign.prompt import PAPER_TEMPLATE, PromptTemplate
 from tasks.compaction import conclusion
-from tasks.prompt import PAPER_TEMPLATE, PromptTemplate
 from tests.contract.conftest import HERE, VLLM_VENV, absent, free_port, server, show_on_failure
 
 PYTHON = VLLM_VENV / "bin/python"

@@ -22,7 +22,7 @@ import yaml
 
 from flows import EPHEMERAL_SERVER
 from infra.table import Row
-from tasks.campaign_file import load_campaign
+from tasks.campaign.campaign_file import load_campaign
 from tests.contract.conftest import free_port, show_on_failure, stop_group, wait_until_ready
 from tests.simulator import Fault, Simulator
 

@@ -17,8 +17,8 @@ import pyarrow.dataset as ds
 import pytest
 import yaml
 
-from tasks.benchmark import load_benchmark
-from tasks.campaign_file import BenchmarkSource
+from tasks.campaign.benchmark import load_benchmark
+from tasks.campaign.campaign_file import BenchmarkSource
 
 from .conftest import CHECKOUT, absent, free_port, server, show_on_failure, tail
 

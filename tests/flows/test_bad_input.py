@@ -13,9 +13,9 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from infra.table import Row
-from tasks.campaign_file import load_campaign
-from tasks.plan import make_plan
-from tasks.tables import TRAJECTORIES, trajectories_table
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import make_plan
+from tasks.store.tables import TRAJECTORIES, trajectories_table
 from tests.flows.conftest import Pacore, Simulate
 
 CHECKOUT = Path(__file__).parents[2]
@@ -218,4 +218,4 @@ def test_a_report_that_finds_the_disk_full(
     filling.unlink()
     make_room(disk)  # figures take more than the disk has
     assert pacore("report", file).code == 0
-    assert json.loads((disk / "store/reports/tiny/report.json").read_text())
+    assert json.loads((disk / "store/reports/tiny/table.json").read_text())

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from infra.table import Row
-from tasks.campaign_file import load_campaign
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import Plan, make_plan
+from tasks.campaign.prompt import template_of
 from tasks.compaction import full
-from tasks.draw import chosen_from_pool
-from tasks.plan import Plan, make_plan
-from tasks.prompt import template_of
-from tasks.tables import TRAJECTORIES, rounds_table, trajectories_table
+from tasks.reasoning.draw import chosen_from_pool
+from tasks.store.tables import TRAJECTORIES, rounds_table, trajectories_table
 from tests.flows.conftest import Pacore, Simulate
 from tests.simulator import Fault, Simulator
 
@@ -132,7 +132,7 @@ def test_a_campaign_ends_with_a_table_and_the_same_rows_as_json(
     assert ended.code == 0
     assert all(name in ended.out for name in ["pass@1", "low", THREE_ROUNDS, "sc@4", "pass@4", "acc %"])
     assert ended.err == ""
-    written = json.loads((file.parent / "store" / "reports" / "tiny" / "report.json").read_text())
+    written = json.loads((file.parent / "store" / "reports" / "tiny" / "table.json").read_text())
     assert [row["method"] for row in written] == ["pass@1", "low", THREE_ROUNDS, "sc@4", "pass@4"]
     keys = ["method", "problems", "runs", "accuracy", "ci95", "ttc_tokens", "ttc_p50", "ttc_p95", "spent_tokens"]
     assert all(list(row) == [*keys, "cost", "ungraded", "failed"] for row in written)

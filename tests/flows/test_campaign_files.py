@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.campaign_file import load_campaigns
+from tasks.campaign.campaign_file import load_campaigns
 from tests.flows.conftest import Pacore
 
 CAMPAIGNS = Path(__file__).parents[2] / "flows/campaigns"

@@ -156,7 +156,7 @@ def test_the_report_of_a_campaign_that_never_ran_has_its_rows_and_no_figures(
         ("low", None, 2),
         ("pass@4", None, 8),
     ]
-    assert json.loads((file.parent / "store" / "reports" / "tiny" / "report.json").read_text()) == rows
+    assert json.loads((file.parent / "store" / "reports" / "tiny" / "table.json").read_text()) == rows
 
 
 def test_a_long_table_is_whole_where_there_is_no_terminal(campaign_file: Write, pacore: Pacore, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from infra.filesystem import create_file
 from infra.table import Row
-from tasks.campaign_file import load_campaign
-from tasks.plan import make_plan
-from tasks.tables import trajectories_table
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import make_plan
+from tasks.store.tables import trajectories_table
 from tests.flows.conftest import Pacore, Simulate
 from tests.simulator import Fault, Simulator
 

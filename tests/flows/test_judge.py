@@ -23,7 +23,7 @@ def test_votes_and_their_cost_are_rows_and_what_can_not_be_read_is_ungraded(
         file = campaign_file(engine={"urls": [model.url]}, grader=grader, methods=["low"])
         ended = pacore("run", file)
     assert ended.code == 0, ended.err
-    report = json.loads((tmp_path / "store/reports/tiny/report.json").read_text())
+    report = json.loads((tmp_path / "store/reports/tiny/table.json").read_text())
     lines = {line["method"]: line for line in report}
     assert lines["low"]["accuracy"] is None
     assert lines["low"]["ungraded"] == 2

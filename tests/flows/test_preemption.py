@@ -17,9 +17,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL
 
 from infra.table import Row
-from tasks.campaign_file import load_campaign
-from tasks.plan import make_plan
-from tasks.tables import trajectories_table
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import make_plan
+from tasks.store.tables import trajectories_table
 from tests.flows.conftest import Simulate
 
 CHECKOUT = Path(__file__).parents[2]
@@ -163,7 +163,7 @@ def test_a_run_that_is_killed_takes_its_prefect_server_along(
 def test_a_run_that_is_told_to_end_before_it_started_ends(campaign_file: Write, simulate: Simulate) -> None:
     with simulate() as server:
         file = campaign(campaign_file, server.url, "early")
-        early = "import os, signal, flows.run as r, tasks.workbench as w; real = w.Workbench.open\n"
+        early = "import os, signal, flows.run as r, tasks.reasoning.workbench as w; real = w.Workbench.open\n"
         early += "async def open(self):\n os.kill(os.getpid(), signal.SIGTERM)\n await real(self)\n"
         early += "w.Workbench.open = open\nfrom flows.cli import main; main()"
         process = start(file, "-c", early, PREFECT_API_URL=PREFECT_API_URL.value())

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.campaign_file import load_campaigns
-from tasks.plan import make_plan
+from tasks.campaign.campaign_file import load_campaigns
+from tasks.campaign.plan import make_plan
 from tests.flows.conftest import Pacore
 from tests.tasks.ledger import PRODUCT, SUM, Ledger, with_pool
 

@@ -17,10 +17,10 @@ import duckdb
 import pytest
 
 from infra.table import Row
-from tasks.books import Books
-from tasks.campaign_file import load_campaign
-from tasks.plan import make_plan
-from tasks.tables import TRAJECTORIES, trajectories_table
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import make_plan
+from tasks.report.books import Books
+from tasks.store.tables import TRAJECTORIES, trajectories_table
 from tests.flows.conftest import Pacore, Simulate
 from tests.simulator import Fault, Simulator
 

@@ -23,14 +23,14 @@ import yaml
 
 from flows.serve.app import make_app
 from flows.serve.server import listen
-from tasks.answer import open_answerer
-from tasks.prompt import PromptTemplate
-from tasks.serving_file import load_serving
+from tasks.campaign.prompt import PromptTemplate
+from tasks.serving.answer import open_answerer
+from tasks.serving.serving_file import load_serving
 from tests.flows.conftest import Ended, Simulate
 from tests.simulator import Fault, Simulator
 
 QUESTION: list[Any] = [{"role": "user", "content": "What is 1 + 1?"}]
-TEMPLATE = PromptTemplate((Path(__file__).parents[2] / "tasks/synthesis.jinja").read_text(encoding="utf-8"))
+TEMPLATE = PromptTemplate((Path(__file__).parents[2] / "tasks/campaign/synthesis.jinja").read_text(encoding="utf-8"))
 Answers = Callable[..., "Served"]
 
 

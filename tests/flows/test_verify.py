@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from infra.table import Row, Table
-from tasks.campaign_file import load_campaign
+from tasks.campaign.campaign_file import load_campaign
+from tasks.campaign.plan import Plan, make_plan
 from tasks.fingerprint import seed_of, trajectory_id
-from tasks.plan import Plan, make_plan
-from tasks.tables import ROUNDS, TRAJECTORIES, VERDICTS, rounds_table, trajectories_table, verdicts_table
+from tasks.store.tables import ROUNDS, TRAJECTORIES, VERDICTS, rounds_table, trajectories_table, verdicts_table
 from tests.flows.conftest import Pacore, Simulate
 from tests.simulator import Fault
 

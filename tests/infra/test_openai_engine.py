@@ -169,7 +169,7 @@ def test_splitting_loses_nothing_but_the_two_tags(text: str) -> None:
     ],
 )
 async def test_what_may_pass_is_tried_again_and_then_named(kind: str, error: type[EngineError]) -> None:
-    patience = {"first_token_seconds": 0.2, "between_tokens_seconds": 0.1}
+    patience = {"first_token_seconds": 1.0, "between_tokens_seconds": 0.2}
     async with Simulator(faults=[Fault(kind, rate=1)]) as server:
         async with engine_for(server, tries=3, **patience) as engine:
             final = await refusal(engine)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.plan import Plan
+from tasks.campaign.plan import Plan
 from tests.tasks.ledger import Ledger
 
 

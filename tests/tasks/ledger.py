@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 from infra.engine import Completion
 from infra.table import Row
-from tasks.books import Books
-from tasks.draw import Draw, pool_draw
-from tasks.exhibits.evidence import Evidence
+from tasks.campaign.plan import Plan
 from tasks.fingerprint import draw_number, trajectory_id
-from tasks.generate import trajectory_row
-from tasks.plan import Plan
-from tasks.report import Line, report
-from tasks.tables import rounds_table, trajectories_table, verdicts_table
+from tasks.reasoning.draw import Draw, pool_draw
+from tasks.reasoning.generate import trajectory_row
+from tasks.report.books import Books
+from tasks.report.exhibits.evidence import Evidence
+from tasks.report.report import Line, report
+from tasks.store.tables import rounds_table, trajectories_table, verdicts_table
 
 SUM, PRODUCT = 0, 1
 POOL = {

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from tasks.books import Books
-from tasks.campaign_file import CampaignError
-from tasks.draw import pool_draw
+from tasks.campaign.campaign_file import CampaignError
+from tasks.campaign.plan import Plan
 from tasks.grade_shard import grade_shard
 from tasks.patches import export_patches, import_verdicts
-from tasks.plan import Plan
 from tasks.pool_file import import_pool
-from tasks.workbench import Workbench
+from tasks.reasoning.draw import pool_draw
+from tasks.reasoning.workbench import Workbench
+from tasks.report.books import Books
 
 MakePlan = Callable[..., Plan]
 DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-a\n+b\n"

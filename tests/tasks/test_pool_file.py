@@ -7,16 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.filesystem import StoreError
-from tasks.books import Books
-from tasks.campaign_file import CampaignError
-from tasks.draw import pool_draw
+from tasks.campaign.campaign_file import CampaignError
+from tasks.campaign.plan import Plan
 from tasks.grade_shard import grade_shard
-from tasks.plan import Plan
 from tasks.pool_file import COLUMNS, export_pool, import_pool
-from tasks.report import report
-from tasks.tables import trajectories_table
-from tasks.workbench import Workbench
-from tests.tasks.test_game24 import GPT4, numbers_of
+from tasks.reasoning.draw import pool_draw
+from tasks.reasoning.workbench import Workbench
+from tasks.report.books import Books
+from tasks.report.report import report
+from tasks.store.tables import trajectories_table
+from tests.tasks.graders.test_game24 import GPT4, numbers_of
 
 MakePlan = Callable[..., Plan]
 TEXTS = [

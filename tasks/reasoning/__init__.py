@@ -1,0 +1,1 @@
+"""How it is done: draws, prompts, generations and rounds, as they run in one process."""

@@ -1,0 +1,1 @@
+"""What is kept: the tables of a store, and the rules by which their rows count."""
