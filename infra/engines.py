@@ -1,5 +1,6 @@
 """The engines that a campaign file can name."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Discriminator, Tag
@@ -20,6 +21,13 @@ EngineSettings = Annotated[
     Annotated[OpenAISettings, Tag("openai")] | Annotated[LocalSettings, Tag("local")],
     Discriminator(_kind, custom_error_type="engine_kind", custom_error_message="Input should be 'openai' or 'local'"),
 ]
+
+
+def with_absolute_folder(settings: OpenAISettings | LocalSettings, folder: Path) -> OpenAISettings | LocalSettings:
+    """The settings as a file in a folder means them."""
+    if isinstance(settings, LocalSettings):
+        return settings.model_copy(update={"model": (folder / settings.model.expanduser()).resolve()})
+    return settings
 
 
 def make_engine(settings: OpenAISettings | LocalSettings) -> Engine:

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from infra.engines import ENGINES, EngineSettings
+from infra.engines import ENGINES, EngineSettings, with_absolute_folder
 from infra.sampler import Sampler
 from tasks.benchmarks.card import Card, Fields, cards
 from tasks.benchmarks.split import Split
@@ -292,15 +292,22 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
             "benchmark": benchmark,
             "store": absolute(campaign.store, folder),
             "template": campaign.template and absolute(campaign.template, folder),
-            "grader": _with_absolute_prompt(campaign.grader, folder),
+            "engine": with_absolute_folder(campaign.engine, folder),
+            "grader": _with_absolute_paths_of_judge(campaign.grader, folder),
         }
     )
 
 
-def _with_absolute_prompt(grader: str | JudgeSettings, folder: Path) -> str | JudgeSettings:
-    if isinstance(grader, str) or not ("." in grader.prompt or "/" in grader.prompt):
+def _with_absolute_paths_of_judge(grader: str | JudgeSettings, folder: Path) -> str | JudgeSettings:
+    if isinstance(grader, str):
         return grader
-    return grader.model_copy(update={"prompt": absolute(grader.prompt, folder)})
+    own = "." in grader.prompt or "/" in grader.prompt
+    return grader.model_copy(
+        update={
+            "engine": with_absolute_folder(grader.engine, folder),
+            "prompt": absolute(grader.prompt, folder) if own else grader.prompt,
+        }
+    )
 
 
 def absolute(path: str, folder: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from infra.engines import EngineSettings
+from infra.engines import EngineSettings, with_absolute_folder
 from infra.openai_engine import OpenAISettings
 from infra.sampler import Sampler
 from tasks.campaign.campaign_file import (
@@ -100,6 +100,7 @@ def load_serving(path: str | os.PathLike[str], method: str | None = None) -> Ser
     except ValidationError as error:
         raise CampaignError(f"{file}: {explain(error, Serving)}") from error
     changes: dict[str, Any] = {
+        "engine": with_absolute_folder(serving.engine, folder),
         "store": serving.store and absolute(serving.store, folder),
         "template": serving.template and absolute(serving.template, folder),
     }

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.local.engine import LocalSettings
 from tasks.campaign.campaign_file import CampaignError, load_campaign, load_campaigns
 
 Write = Callable[..., Path]
@@ -33,6 +34,13 @@ def test_relative_paths_are_relative_to_the_file(campaign_file: Write, monkeypat
     assert campaign.benchmark.path == str(file.parent.parent / "data" / "problems.jsonl")
     assert campaign.template == str(file.parent / "own.jinja")
     assert campaign.store == str(file.parent / "rows")
+
+
+def test_the_folder_of_a_model_is_relative_to_the_file(campaign_file: Write) -> None:
+    file = campaign_file(engine={"kind": "local", "model": "../qwen"})
+    engine = load_campaign(file).engine
+    assert isinstance(engine, LocalSettings)
+    assert engine.model == file.parent.parent / "qwen"
 
 
 @pytest.mark.parametrize("place", ["/data/x.jsonl", "s3://bucket/x.jsonl"])
