@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -259,7 +258,6 @@ async def test_a_killed_campaign_goes_on_and_ends_where_an_undisturbed_one_does(
         await asyncio.sleep(0.1)
     process.kill()
     await process.wait()
-    os.killpg(process.pid, signal.SIGKILL)  # its Prefect server outlives it
     committed = read("trajectories", store, ceph.filesystem())
     proxy.bodies.clear()
     await pacore.run()
