@@ -423,6 +423,23 @@ def serve(file: str, *, method: str | None = None, host: str = "127.0.0.1", port
     return COMPLETE
 
 
+@app.command(name="deploy")
+def deploy_flows(*, kubernetes: str | None = None) -> int:
+    """Register the deployments, their work pool and the automations with the Prefect server. Safe to repeat.
+
+    Example: pacore deploy --kubernetes infra/kubernetes/base-job-template.json
+
+    Parameters
+    ----------
+    kubernetes
+        the base job template of a work pool on Kubernetes; absent: a pool of processes
+    """
+    from flows.deploy import deploy  # Prefect takes seconds to import
+
+    asyncio.run(deploy(kubernetes))
+    return COMPLETE
+
+
 @pool.command(name="import")
 def pool_import(rows: str, file: str, *, json: Json = False) -> int:
     """Take first-round trajectories from a JSONL or Parquet file into a campaign's pool. Safe to repeat.
