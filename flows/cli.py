@@ -19,6 +19,9 @@ from infra.engine import EngineError
 from infra.filesystem import StoreError
 from tasks.campaign.campaign_file import CampaignError, load_campaign, load_campaigns
 from tasks.campaign.plan import Plan, calls, make_plan, token_bound
+from tasks.curation.curation_file import load_curation
+from tasks.curation.funnel import dropped_lines, funnel_table
+from tasks.curation.stage_filter import UNKNOWN
 from tasks.doctor import Finding, examine
 from tasks.patches import export_patches, import_verdicts
 from tasks.pool_file import export_pool, import_pool
@@ -438,6 +441,38 @@ def deploy_flows(*, kubernetes: str | None = None) -> int:
 
     asyncio.run(deploy(kubernetes))
     return COMPLETE
+
+
+@app.command
+def curate(file: str, *, json: Json = False) -> int:
+    """Sift problems for training: rules, decontamination, the filters of stages 1 and 2; print the funnel.
+
+    Writes problems.jsonl, a benchmark for the campaign that makes the message pool; with that campaign's verdicts also
+    released.parquet, and verl/train-000.parquet with synthesis prompts for verl. Exit status 1 where verdicts are
+    missing.
+
+    Example: pacore curate curation.yaml
+
+    Parameters
+    ----------
+    file
+        sources, benchmarks, out, campaign and more, see the README
+    """
+    curation = load_curation(file)
+    from flows.curate import run_curation  # Prefect takes seconds to import
+
+    steps = run_curation(curation)
+    missing = sum(step.dropped[UNKNOWN] for step in steps)
+    if json:
+        _print_json([{"name": step.name, "left": step.left, "dropped": step.dropped} for step in steps])
+    else:
+        headings, *lines = funnel_table(steps)
+        _print_table(headings, lines)
+        for line in [*dropped_lines(steps), curation.out]:
+            out.print(line, soft_wrap=True, markup=False)
+    if missing:
+        _say(f"{missing:,} problems have no verdict yet; run their campaign, then curate again")
+    return INCOMPLETE if missing else COMPLETE
 
 
 @pool.command(name="import")
