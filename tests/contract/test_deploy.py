@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from tasks.campaign.campaign_file import Campaign
 from tests.contract.conftest import show_on_failure, stop_group
 from tests.contract.test_prefect import CHECKOUT, Prefect
 
@@ -89,3 +91,9 @@ def test_without_a_server_or_a_template_that_can_be_read_it_is_one_line(tmp_path
         done = deploy(nowhere, *words)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert said in done.stderr
+
+
+def test_the_campaign_that_the_deployment_starts_with_is_one_on_the_shipped_model() -> None:
+    deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    (given,) = [one["parameters"]["campaign"] for one in deployments if one["name"] == "campaign"]
+    assert Campaign.model_validate(given).engine.kind == "local"

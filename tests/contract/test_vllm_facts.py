@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+DASHBOARD = Path(__file__).parents[2] / "infra/compose/grafana/campaigns.json"
 MODEL = "tiny-qwen3"
 CLOSE = "</think>"
 TOKENIZE = "../tokenize"  # it lies beside /v1, not below
@@ -178,3 +181,10 @@ def test_reasoning_tokens_are_counted_apart(client: httpx.Client) -> None:
     answering = complete(client, **fields, chat_template_kwargs={"enable_thinking": False})["usage"]
     assert thinking["completion_tokens_details"]["reasoning_tokens"] == 20
     assert answering["completion_tokens_details"]["reasoning_tokens"] == 0
+
+
+def test_the_metrics_that_the_dashboard_asks_for_are_exported(client: httpx.Client) -> None:
+    exported = set(re.findall(r"^vllm:\w+", client.get("../metrics").text, re.MULTILINE))
+    asked = set(re.findall(r"vllm:\w+", DASHBOARD.read_text()))
+    assert "vllm:num_requests_waiting" in asked  # the autoscaler's too
+    assert asked <= exported
