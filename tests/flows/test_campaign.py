@@ -35,7 +35,9 @@ METHODS = ["low", [3, 2], "sc@4"]
 
 
 def engine(server: Simulator | str, **options: Any) -> dict[str, Any]:
-    return {"urls": [server if isinstance(server, str) else server.url], "tries": 1, **options}
+    """One that tries once and has no patience: it sends what is asked for, and no probe."""
+    urls = [server if isinstance(server, str) else server.url]
+    return {"urls": urls, "tries": 1, "patience_seconds": 0, **options}
 
 
 def plan_of(file: Path) -> Plan:
