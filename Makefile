@@ -28,11 +28,12 @@ run: setup ## set up and run a campaign: make run CAMPAIGN=my.yaml
 test: setup ## set up and run all tests; those that need a server that is not here say so
 	$(BIN)/pytest -rs
 
-contract: setup ## install what the contract tests speak to: vLLM on the CPU, moto, a harness, the driver of a browser
+contract: setup ## install what the contract tests speak to: vLLM on the CPU, moto, a harness, verl, the driver of a browser
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,browser]'
 	tests/contract/setup_vllm.sh .venv-vllm
 	tests/contract/setup_moto.sh .venv-moto
 	tests/contract/setup_harness.sh .venv-harness
+	tests/contract/setup_verl.sh .venv-verl .venv-vllm
 
 lint: setup ## format check, lint, strict types, import directions
 	$(BIN)/ruff format --check
@@ -54,4 +55,4 @@ gates: setup ## measure what the shipped model gains by coordination, and the co
 	$(BIN)/python -m flows.gates
 
 clean: ## remove the environments
-	rm -rf .venv .venv-vllm .venv-moto .venv-harness
+	rm -rf .venv .venv-vllm .venv-moto .venv-harness .venv-verl

@@ -6,6 +6,7 @@ from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from botocore.exceptions import BotoCoreError
 
 from infra.engine import Chat
 from infra.filesystem import FAULTS, open_filesystem, refusal
@@ -63,15 +64,11 @@ def write_candidates(path: str, candidates: Iterable[Candidate]) -> None:
 def write_rows(path: str, schema: pa.Schema, rows: Iterable[dict[str, object]]) -> None:
     """Write rows to a Parquet file as they come, few at a time in memory. Raises `StoreError`."""
     filesystem, place = open_filesystem(path)
+    coming = iter(rows)
     try:
         filesystem.makedirs(filesystem._parent(place), exist_ok=True)
-        file = filesystem.open(place, "wb")
-    except FAULTS as error:
-        raise refusal("write", path, error) from error
-    with file, pq.ParquetWriter(file, schema) as writer:
-        coming = iter(rows)
-        while some := list(islice(coming, ROWS_A_GROUP)):
-            try:
+        with filesystem.open(place, "wb") as file, pq.ParquetWriter(file, schema) as writer:
+            while some := list(islice(coming, ROWS_A_GROUP)):
                 writer.write_table(pa.Table.from_pylist(some, schema))
-            except OSError as error:
-                raise refusal("write", path, error) from error
+    except (OSError, BotoCoreError) as error:
+        raise refusal("write", path, error) from error

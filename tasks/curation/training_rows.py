@@ -86,7 +86,7 @@ def write_released(path: str, curated: Sequence[Curated]) -> None:
 
 
 def write_verl(path: str, curated: Sequence[Curated], plan: Plan, settings: Verl, epoch: int) -> None:
-    """Write one epoch for verl; the message sets follow from seed, epoch and problem.
+    """Write one epoch for verl; order and message sets follow from seed, epoch and problem.
 
     Raises:
         CampaignError: verl can not run the campaign's grader.
@@ -100,7 +100,8 @@ def write_verl(path: str, curated: Sequence[Curated], plan: Plan, settings: Verl
 
 
 def _episodes(curated: Sequence[Curated], plan: Plan, settings: Verl, epoch: int) -> Iterator[dict[str, object]]:
-    for index, one in enumerate(curated):
+    chooser = random.Random(f"{settings.seed}/{epoch}")
+    for index, one in chooser.sample(list(enumerate(curated)), len(curated)):
         drawn = in_prompt_order(*draw_messages(one, settings, epoch))
         yield {
             "data_source": one.source,

@@ -57,12 +57,13 @@ def test_a_row_for_verl_is_the_synthesis_prompt_over_the_messages_that_it_names(
     write_verl(path, curated, book.plan, SETTINGS, 0)
     rows = pq.read_table(path).to_pylist()
     assert [set(row) for row in rows] == [{"data_source", "prompt", "ability", "reward_model", "extra_info"}] * 2
-    for index, (row, one) in enumerate(zip(rows, curated, strict=True)):
+    for index, one in enumerate(curated):
+        (row,) = (row for row in rows if row["extra_info"]["index"] == index)
         shown = [one.messages[id] for id in row["extra_info"]["references"]]
         assert row["prompt"] == book.plan.template.write(one.problem.chat, shown)
         assert 2 <= len(set(row["extra_info"]["references"])) <= 3
         assert (row["data_source"], row["reward_model"]["ground_truth"]) == ("open", one.problem.ground_truth)
-        assert (row["extra_info"]["index"], row["extra_info"]["grader"]) == (index, "exact")
+        assert (row["extra_info"]["id"], row["extra_info"]["grader"]) == (one.problem.id, "exact")
 
 
 def test_message_sets_repeat_with_their_seed_and_are_fresh_in_each_epoch(
@@ -74,6 +75,15 @@ def test_message_sets_repeat_with_their_seed_and_are_fresh_in_each_epoch(
     rows = {name: pq.read_table(tmp_path / name).to_pylist() for name in ("a", "again", "epoch", "seed")}
     assert rows["a"] == rows["again"]
     assert rows["a"] not in (rows["epoch"], rows["seed"])
+
+
+def test_the_order_is_another_in_each_epoch(made: tuple[Ledger, list[Curated], dict], tmp_path: Path) -> None:
+    book, curated, _ = made
+    orders = set()
+    for epoch in range(8):
+        write_verl(str(tmp_path / "train"), curated, book.plan, SETTINGS, epoch)
+        orders.add(tuple(row["extra_info"]["index"] for row in pq.read_table(tmp_path / "train").to_pylist()))
+    assert orders == {(0, 1), (1, 0)}
 
 
 def test_sizes_are_uniform_over_the_range(made: tuple[Ledger, list[Curated], dict]) -> None:
