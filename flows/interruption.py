@@ -12,6 +12,7 @@ from typing import Any
 import prefect.utilities.engine
 from prefect._internal.control_listener import get_intent
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Crashed
 
 from infra.filesystem import StoreError
@@ -78,6 +79,8 @@ async def _interrupt(task: asyncio.Task[None], campaign: Campaign, signal_name: 
     said = f"interrupted by {signal_name}: {stored}; run the campaign again to go on"
     if get_intent() == "cancel":
         return Cancelled(message=said)
+    if get_intent() == "reschedule":  # in a pod: whoever told us has set the state already
+        raise TerminationSignal(signal.SIGTERM)
     return Crashed(name=INTERRUPTED, message=said)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ import yaml
 
 from tasks.campaign.campaign_file import Campaign
 from tests.contract.conftest import show_on_failure, stop_group
-from tests.contract.test_prefect import CHECKOUT, Prefect
+from tests.contract.test_prefect import (
+    CHECKOUT,
+    PREFECT,
+    TRAJECTORIES_IN_ALL,
+    Prefect,
+    Write,
+    parameters,
+    stored,
+    until,
+)
+from tests.simulator import Simulator
 
 TEMPLATE = CHECKOUT / "infra/kubernetes/base-job-template.json"
 
@@ -30,6 +41,12 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Prefect]:
             yield it
         finally:
             stop_group(it.server)
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator(slots=4, first_token_seconds=0.1) as running:
+        yield running
 
 
 def deploy(server: Prefect, *words: object) -> subprocess.CompletedProcess[str]:
@@ -75,6 +92,34 @@ def test_deploying_twice_leaves_one_of_each_and_mends_what_was_doubled(bare: Pre
     assert refused.returncode == 2
     assert "the work pool pacore is of type process, not kubernetes" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+def in_a_pod(server: Prefect, run: str) -> subprocess.Popen[bytes]:
+    """What a job of the Kubernetes worker runs, with the variable that the worker sets."""
+    environment = {**server.environment, "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}
+    with (server.folder / "pod").open("ab") as out:
+        command = [*PREFECT, "flow-run", "execute", run]
+        return subprocess.Popen(command, env=environment, cwd=CHECKOUT, stdout=out, stderr=out, start_new_session=True)
+
+
+async def test_a_pod_that_is_evicted_stores_what_finished_and_its_run_goes_on_in_another(
+    bare: Prefect, simulator: Simulator, campaign_file: Write, request: pytest.FixtureRequest
+) -> None:
+    show_on_failure(request.config, "the pods", bare.folder / "pod")
+    assert deploy(bare).returncode == 0
+    given = parameters(campaign_file, simulator)
+    run = bare.run("campaign", given)
+    evicted = in_a_pod(bare, run)
+    await until(lambda: len(stored(given)) >= 12)
+    evicted.terminate()
+    assert await asyncio.to_thread(evicted.wait, 30) == 0
+    await asyncio.sleep(3)  # an automation would have acted
+    assert bare.states(run) == ["Scheduled", "Running", "AwaitingRetry"]
+    assert simulator.seen["finished"] - len(stored(given)) <= 4
+    assert await asyncio.to_thread(in_a_pod(bare, run).wait, 60) == 0
+    assert bare.state(run) == "Completed"
+    rows = stored(given)
+    assert len(rows) == len({row["id"] for row in rows}) == TRAJECTORIES_IN_ALL
 
 
 def test_the_template_makes_a_pool_on_kubernetes(bare: Prefect) -> None:
