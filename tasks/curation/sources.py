@@ -66,9 +66,9 @@ def _candidate(source: Source, number: int, where: str, row: dict[str, Any]) -> 
     if not (isinstance(responses, list) and all(isinstance(response, str) for response in responses)):
         raise CampaignError(f"{where}: 'responses' is no list of texts")
     chat = _chat(where, fields.problem, row[fields.problem])
-    truth = row[fields.answer]
+    id, truth = row.get(fields.id), row[fields.answer]
     return Candidate(
-        id=f"{source.name}/{row.get(fields.id, number)}",
+        id=f"{source.name}/{number if id is None else id}",
         source=source.name,
         chat=chat,
         ground_truth=truth if isinstance(truth, str) else "" if truth is None else json.dumps(truth),

@@ -43,6 +43,11 @@ def test_rows_of_ones_own_are_read_by_the_names_of_their_columns(tmp_path: Path,
     assert found == Candidate("open/7", "open", CHAT, "2", [])
 
 
+def test_a_row_whose_id_is_null_goes_by_its_number(tmp_path: Path) -> None:
+    rows = [{"id": id, "problem": "What is 1 + 1?", "answer": "2"} for id in ("a", None)]
+    assert [one.id for one in read(written(tmp_path, "rows.jsonl", *rows))] == ["open/a", "open/2"]
+
+
 def test_a_limit_takes_the_first_rows(tmp_path: Path) -> None:
     path = written(tmp_path, "rows.jsonl", *({"problem": str(n), "answer": "1"} for n in range(5)))
     assert [one.id for one in read(path, limit=2)] == ["open/1", "open/2"]
