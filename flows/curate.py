@@ -12,7 +12,7 @@ from tasks.campaign.plan import make_plan
 from tasks.curation.candidate import question_of
 from tasks.curation.curation_file import Curation, Stage2
 from tasks.curation.decontamination import Contamination
-from tasks.curation.funnel import write_funnel
+from tasks.curation.funnel import dropped_lines, write_funnel
 from tasks.curation.problem_file import write_problems
 from tasks.curation.rules import broken_rule
 from tasks.curation.sift import Step, sift, sift_file
@@ -44,6 +44,8 @@ def curate(curation: Curation) -> list[Step]:
     """Every step reads the file that the one before it wrote. Safe to repeat: it is done anew."""
     clean = _file(curation, "decontamination")
     steps = [collected(curation), ruled(curation), decontaminated(curation)]
+    if not steps[-1].left:
+        raise CampaignError(f"{curation.out}: no problem is left: {'; '.join(dropped_lines(steps))}")
     write_problems(clean, curation.out)
     if curation.campaign:
         steps.append(first_stage(curation, clean))

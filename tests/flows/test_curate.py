@@ -122,6 +122,8 @@ def test_problems_without_verdicts_are_told_and_leave_the_curation_incomplete(
         ({"sources": [{"name": "open", "path": "none.jsonl"}]}, "none.jsonl: no such file; give a JSONL"),
         ({"benchmarks": ["none.jsonl"]}, "none.jsonl: no such file"),
         ({"campaign": "none.yaml"}, "none.yaml: No such file or directory; give the path of a campaign file"),
+        ({"benchmarks": ["rows.jsonl"]}, "rows.jsonl, line 1: no 'id'"),
+        ({"sources": [{"name": "known", "path": "known.jsonl"}]}, "left: decontamination dropped 1: exact match 1"),
         ({"out": "rows.jsonl/out"}, "store: can not write"),
     ],
 )
