@@ -217,8 +217,8 @@ async def test_a_run_whose_process_dies_starts_again_and_completes(
     os.kill(process_of(run), how)
     await until(lambda: prefect.state(run) == "Completed")
     states = prefect.states(run)
-    assert states.count("Running") == 2
-    assert [name for name in states if name in (state, "AwaitingRetry")][:2] == [state, "AwaitingRetry"]
+    assert {state, "AwaitingRetry"} <= set(states)
+    assert states.count("Running") >= 2
     rows = stored(given)
     assert len(rows) == len({row["id"] for row in rows}) == TRAJECTORIES_IN_ALL
 
@@ -267,7 +267,7 @@ async def test_a_run_whose_machine_is_gone_is_noticed_by_its_silence_and_starts_
     assert prefect.state(run) == "Running"
     await until(lambda: prefect.state(run) == "Completed", 150)
     states = prefect.states(run)
-    assert [name for name in states if name in ("Crashed", "AwaitingRetry")] == ["Crashed", "AwaitingRetry"]
+    assert {"Crashed", "AwaitingRetry"} <= set(states)
     assert len(stored(given)) == TRAJECTORIES_IN_ALL
 
 
